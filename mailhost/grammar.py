@@ -1,0 +1,117 @@
+"""The strict grammars for every text that reaches a mail server's file.
+
+A text that passes holds only ASCII characters that mean nothing to a Postfix
+map line, a Dovecot query or a path. The panel's validators use these patterns,
+and records and renderers check them once more, so that a form that was
+bypassed changes nothing. Patterns end in \\Z: $ lets a final newline through.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = rf"(?=.{{3,253}}\Z){_LABEL}(?:\.{_LABEL})+"
+_NO_DOUBLE_DOT = r"(?!.*\.\.)"
+
+#: A mailbox name that a customer chooses.
+MAILBOX_NAME = re.compile(rf"\A{_NO_DOUBLE_DOT}[a-z0-9](?:[a-z0-9._-]{{0,30}}[a-z0-9_-])?\Z")
+#: The name of a domain's fixed account: the domain's first label (RFC 1035, 63 octets).
+FIXED_NAME = re.compile(rf"\A{_LABEL}\Z")
+#: A hosted domain in ASCII form, at least two labels (RFC 1035, RFC 5890).
+DOMAIN = re.compile(rf"\A{_DOMAIN}\Z")
+#: The part before the @ of a forwarding address on this server.
+LOCAL_PART = re.compile(rf"\A{_NO_DOUBLE_DOT}[a-z0-9_](?:[a-z0-9._+-]{{0,62}}[a-z0-9_+-])?\Z")
+#: Where mail may be sent on to, here or elsewhere (RFC 5321, narrowed).
+DESTINATION = re.compile(
+    rf"\A(?=.{{1,254}}\Z)(?!.*\.[.@])[A-Za-z0-9_][A-Za-z0-9._+=&'~#-]{{0,63}}@{_DOMAIN}\Z"
+)
+#: The id a mailbox's directory carries: a UUID's hex digits.
+MAILBOX_ID = re.compile(r"\A[0-9a-f]{32}\Z")
+#: A password hash in a scheme that both Dovecot and crypt(3) verify.
+PASSWORD_HASH = re.compile(
+    r"\A(?:"
+    r"\{SHA512-CRYPT\}\$6\$(?:rounds=[1-9][0-9]{3,5}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}"
+    r"|\{BLF-CRYPT\}\$2y\$(?:0[4-9]|1[0-6])\$[./0-9A-Za-z]{53}"
+    r")\Z"
+)
+#: A domain's home directory, below the server's `homes_root`; may be empty.
+HOME = re.compile(
+    r"\A(?=.{0,200}\Z)(?:[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*)?\Z"
+)
+
+
+class GrammarError(ValueError):
+    """A text that is not of its kind; `kind` is the grammar's name in lower case."""
+
+    def __init__(self, kind: str, text: object) -> None:
+        super().__init__(f"not a valid {kind.replace('_', ' ')}: {text!a}")
+        self.kind = kind
+        self.text = text
+
+
+def _check(kind: str, pattern: re.Pattern[str], text: object) -> None:
+    if not isinstance(text, str) or not pattern.match(text):
+        raise GrammarError(kind, text)
+
+
+def check_mailbox_name(text: str) -> None:
+    """Raise GrammarError unless `text` may name a customer's mailbox."""
+    _check("mailbox_name", MAILBOX_NAME, text)
+
+
+def check_fixed_name(text: str) -> None:
+    """Raise GrammarError unless `text` may name a domain's fixed account."""
+    _check("fixed_name", FIXED_NAME, text)
+
+
+def check_any_mailbox_name(text: str) -> None:
+    """Raise GrammarError unless `text` may name a mailbox, chosen or fixed."""
+    if not isinstance(text, str) or not FIXED_NAME.match(text):
+        check_mailbox_name(text)
+
+
+def check_domain(text: str) -> None:
+    """Raise GrammarError unless `text` is a domain in its ASCII form."""
+    _check("domain", DOMAIN, text)
+
+
+def check_local_part(text: str) -> None:
+    """Raise GrammarError unless `text` may stand before the @ of an address here."""
+    _check("local_part", LOCAL_PART, text)
+
+
+def check_destination(text: str) -> None:
+    """Raise GrammarError unless mail may be sent on to `text`."""
+    _check("destination", DESTINATION, text)
+
+
+def check_address(text: str) -> None:
+    """Raise GrammarError unless `text` is an address as this server writes its own.
+
+    The catch-all of a domain is written "@DOMAIN".
+    """
+    local_part, at, domain = text.rpartition("@") if isinstance(text, str) else ("", "", "")
+    if not at or len(text) > 254 or not DOMAIN.match(domain):
+        raise GrammarError("address", text)
+    if local_part and not LOCAL_PART.match(local_part):
+        raise GrammarError("address", text)
+
+
+def check_mailbox_id(text: str) -> None:
+    """Raise GrammarError unless `text` is 32 lower-case hexadecimal digits."""
+    _check("mailbox_id", MAILBOX_ID, text)
+
+
+def check_password_hash(text: str) -> None:
+    """Raise GrammarError unless `text` is a SHA512-CRYPT or BLF-CRYPT hash.
+
+    The hash itself is never shown in the error.
+    """
+    if not isinstance(text, str) or not PASSWORD_HASH.match(text):
+        raise GrammarError("password_hash", "...")
+
+
+def check_home(text: str) -> None:
+    """Raise GrammarError unless `text` is a plain relative path, or empty."""
+    _check("home", HOME, text)
