@@ -1,0 +1,71 @@
+# The commands of this project; `make help` lists them. Settings: .env.example.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+CATALOGUES := $(wildcard locale/*/LC_MESSAGES/django.po)
+# Exit status 5 is pytest's "no such test", which is no failure of a part of the suite.
+PYTEST = t() { $(BIN)/pytest "$$@" || [ $$? -eq 5 ]; }; t
+UNITS := not serial and not browser and not soak
+
+.PHONY: run test check soak bench clean fmt lock messages help compiled packages-run packages-test venv-dev
+
+# The checks load Django's settings, which have no secret key of their own outside the demo.
+check test soak bench fmt messages: export SECRET_KEY := for checks and tests only, never for a server
+check test soak bench fmt messages: export IGNORE_DOTENV := 1
+check test soak bench fmt messages: export DJANGO_SETTINGS_MODULE := plusmail.settings
+
+run: ## Install what is missing, then start everything in the foreground with demo data
+	@deploy/install-packages run || echo "run: going on with what is there."
+	@deploy/venv base
+	@$(MAKE) --no-print-directory compiled
+	@exec $(BIN)/python -m standalone
+
+test: packages-test check ## Set up what the tests need, then run all of them
+	$(PYTEST) -n 2 --randomly-seed=1 -m "(browser or soak) and not serial"
+	$(PYTEST) -m serial --randomly-seed=1
+
+check: venv-dev compiled ## The fast part: linters, types, imports, migrations, unit tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	git ls-files -z 'templates/*.html' | xargs -0r $(BIN)/djade --check --target-version 5.2
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(PYTEST) -n 2 --randomly-seed=1 -m "$(UNITS)"
+
+soak: packages-test venv-dev compiled ## Run the proofs with big counts in full
+	PLUSMAIL_SOAK=1 $(PYTEST) -m soak --timeout=7200
+
+bench: venv-dev compiled ## Measure; ONLY=name runs bench/name.py alone
+	@deploy/bench $(ONLY)
+
+clean: ## Remove .venv, the data of `make run` and every cache
+	@python3 -B -m standalone clean
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+fmt: venv-dev ## Format the code and the templates
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	git ls-files -z 'templates/*.html' | xargs -0r $(BIN)/djade --target-version 5.2
+
+lock: ## Renew requirements/*.txt from *.in with the newest versions (needs uv)
+	@deploy/lock
+
+messages: venv-dev ## Collect the texts to translate into locale/*.po
+	$(BIN)/python manage.py makemessages --all --no-wrap --add-location file --ignore .venv --ignore var
+	@$(MAKE) --no-print-directory compiled
+
+help: ## List these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+compiled: $(CATALOGUES:.po=.mo)
+
+%.mo: %.po
+	@if command -v msgfmt >/dev/null; then msgfmt -o $@ $<; else echo "run: no msgfmt (gettext): $< stays uncompiled."; fi
+
+packages-test:
+	@deploy/install-packages run test
+
+venv-dev:
+	@deploy/venv dev

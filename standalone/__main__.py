@@ -1,0 +1,208 @@
+"""What `make run` does once packages and .venv are there.
+
+python -m standalone        start everything in the foreground, and say how to use it
+python -m standalone clean  remove the data of `make run`
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from standalone import place
+from standalone.place import CHECKOUT, HOST, SERVER, Ports, Refused
+
+SERVER_PROGRAMS = ("postfix", "postmap", "dovecot", "doveadm")
+ADMIN_PATHS = "/usr/sbin:/sbin"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of the two commands; return the exit status."""
+    os.chdir(CHECKOUT)
+    # Debian keeps the servers where an ordinary user's PATH does not look.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{ADMIN_PATHS}"
+    try:
+        match arguments:
+            case []:
+                return run()
+            case ["clean"]:
+                return clean()
+        raise Refused("usage: python -m standalone [clean]")
+    except Refused as refusal:
+        print(f"run: {refusal}", file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal what is being done."""
+    print(f"run: {text}", flush=True)
+
+
+def run() -> int:
+    """Start everything that can be had here, and stay until it is stopped."""
+    # Only here: `clean` must work where no requirement is installed.
+    from standalone.parts import panel_parts, queue_parts, server_parts
+    from standalone.supervisor import Supervisor
+
+    why_none = why_no_servers()
+    if not why_none and os.geteuid() != 0:
+        become_root()
+    if why_none:
+        say(f"no mail server: {why_none}. The panel runs without one.")
+    ports = Ports.chosen(os.environ)
+    var = choose_var(with_servers=not why_none)
+    place.prepare(var)
+    with place.alone_in(var):
+        ports.check_free(with_servers=not why_none)
+        environ = place.environment(os.environ, var=var, ports=ports, with_servers=not why_none)
+        say(f"everything is kept in {var}")
+        for name in ("redis", "beat"):
+            (var / name).mkdir(mode=0o700, exist_ok=True)
+        if not why_none:
+            prepare_server(var, ports)
+        prepare_panel(environ)
+
+        parts = []
+        if shutil.which("redis-server"):
+            parts += queue_parts(var, ports, environ)
+        else:
+            say("no redis-server: no worker can run, so changes stay pending.")
+        parts += panel_parts(var, ports, environ)
+        if not why_none:
+            parts += server_parts(var, ports)
+        say(f"starting {', '.join(part.name for part in parts)}")
+        supervisor = Supervisor(
+            parts,
+            environ=environ,
+            on_ready=lambda: print(
+                welcome(var, ports, delay=environ["PROPAGATION_DELAY"], with_servers=not why_none),
+                flush=True,
+            ),
+        )
+        status = supervisor.run()
+    say(f"stopped: {supervisor.failure}" if supervisor.failure else "stopped.")
+    return status
+
+
+def why_no_servers() -> str:
+    """Return "" if Postfix and Dovecot can be run here, else the reason."""
+    if missing := [name for name in SERVER_PROGRAMS if not shutil.which(name)]:
+        return f"{', '.join(missing)} not installed"
+    if os.geteuid() != 0 and not shutil.which("sudo"):
+        return "Postfix and Dovecot start only as root, and there is no sudo"
+    return ""
+
+
+def become_root() -> None:
+    """Start again through sudo, which Postfix's and Dovecot's own users make necessary."""
+    say("asking sudo: Postfix and Dovecot are started as root, to run as their own users.")
+    known = {"DATABASE_URL", "PLUSMAIL_VAR", "PROPAGATION_DELAY", "SECRET_KEY", "SWEEP_SECONDS"}
+    known |= {place.setting(name) for name in Ports().by_name(with_servers=True)}
+    kept = ",".join(sorted(known & set(os.environ)))
+    options = [f"--preserve-env={kept}"] if kept else []
+    command = ["sudo", *options, "--", sys.executable, "-B", "-m", "standalone"]
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+def choose_var(*, with_servers: bool) -> Path:
+    """Return the directory for all data: one that the mail servers' users can reach."""
+    named = os.environ.get("PLUSMAIL_VAR", "")
+    var = Path(named).absolute() if named else CHECKOUT / "var"
+    problem = unsuitable(var) if with_servers else None
+    if problem and named:
+        raise Refused(f"PLUSMAIL_VAR={named} will not do for the mail servers: {problem}.")
+    if problem:
+        say(f"{var} will not do for the mail servers: {problem}.")
+        var = place.far_from_the_checkout()
+    if len(bytes(place.redis_socket(var))) > 100:
+        raise Refused(f"{var} is too long a path for sockets: name another by PLUSMAIL_VAR.")
+    return var
+
+
+def unsuitable(var: Path) -> str | None:
+    """Return why the mail servers cannot use this directory, or None."""
+    from mailhost.instance import suitable_root
+
+    problem = suitable_root(place.mailhost_root(var))
+    return problem.rstrip(".") if problem else None
+
+
+def prepare_server(var: Path, ports: Ports) -> None:
+    """Make the mail server's directories and configuration, or bring its ports up to date."""
+    root = place.mailhost_root(var)
+    say(f"preparing the mail server {SERVER}")
+    call("mailhost", "--root", str(root), "init")
+
+
+def prepare_panel(environ: dict[str, str]) -> None:
+    """Bring database, static files and demo data up to date; data there already is kept."""
+    for doing, command in (
+        ("bringing the database up to date", ["migrate", "--verbosity", "0"]),
+        ("collecting static files", ["collectstatic", "--noinput", "--verbosity", "0"]),
+        ("loading the demo data, once", ["load_demo"]),
+    ):
+        say(doing)
+        call("django", *command, environ=environ)
+
+
+def call(module: str, *arguments: str, environ: dict[str, str] | None = None) -> None:
+    """Run a module to its end; Refused if it fails, after its own words."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], env=environ, check=False)
+    if done.returncode:
+        raise Refused(f"`{module} {' '.join(arguments)}` failed; its words are above.")
+
+
+def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
+    """Return what the newcomer reads when everything answers."""
+    logins = var / "demo-logins.txt"
+    lines = [
+        "",
+        "PLUSMAIL is ready.",
+        "",
+        f"  Panel      http://{HOST}:{ports.web}/",
+        *textwrap.indent(logins.read_text() if logins.exists() else "", "  ").splitlines(),
+    ]
+    if with_servers:
+        lines += [
+            f"  SMTP       {HOST} port {ports.smtp}",
+            f"  POP3       {HOST} port {ports.pop3} (TLS: {ports.pop3s})",
+            f"  IMAP       {HOST} port {ports.imap} (TLS: {ports.imaps})",
+            "",
+            "A first thing to try: log in as a customer and add the POP account `hello`. It goes",
+            f"live after {delay} seconds (in production: 15 minutes). Then send to it:",
+            "",
+            f"  python3 -c \"import smtplib; s = smtplib.SMTP('{HOST}', {ports.smtp}); "
+            "s.sendmail('me@example.edu', 'hello@example.com', 'Subject: first\\n\\nHello.')\"",
+            "",
+            "and read it:",
+            "",
+            f"  python3 -c \"import poplib; p = poplib.POP3('{HOST}', {ports.pop3}); "
+            "p.user('hello'); p.pass_('PASSWORD'); print(*p.retr(1)[1], sep=chr(10))\"",
+        ]
+    else:
+        lines += ["", "  No mail server is connected: changes made in the panel stay pending."]
+    return "\n".join([*lines, "", "Ctrl-C stops everything; the data stays.", ""])
+
+
+def clean() -> int:
+    """Remove the data of `make run`, where this checkout keeps it."""
+    named = os.environ.get("PLUSMAIL_VAR", "")
+    for var in (
+        Path(named).absolute() if named else CHECKOUT / "var",
+        place.far_from_the_checkout(),
+    ):
+        if not (var / place.MARKER).exists():
+            continue
+        place.prepare(var)
+        with place.alone_in(var):
+            say(f"removing {var}")
+            shutil.rmtree(var)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,140 @@
+"""What runs: the command of each part, and how one sees that the part answers.
+
+A part answers when it has said its own protocol's greeting, not when its process exists.
+"""
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from standalone.place import HOST, SERVER, Ports, mailhost_root, redis_socket
+
+REDIS = "redis"
+TIMEOUT = 5.0  # seconds for one question
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One program of the supervisor's: `answers` is asked again until it says yes."""
+
+    name: str
+    command: list[str]
+    answers: Callable[[], bool]
+    where: str  # for people: what was asked
+
+
+def panel_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Part]:
+    """Return the panel alone: what runs even where nothing else can be had."""
+    return [
+        Part(
+            "web",
+            [
+                *python("gunicorn"),
+                "plusmail.wsgi:application",
+                f"--bind={HOST}:{ports.web}",
+                "--workers=2",
+                "--no-control-socket",
+                "--log-level=warning",
+            ],
+            lambda: answers_http(ports.web, "/healthz"),
+            f"http://{HOST}:{ports.web}/healthz",
+        )
+    ]
+
+
+def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Part]:
+    """Return Redis and what needs it: the worker and the clock that sends it work."""
+    socket_path = redis_socket(var)
+    redis = [
+        "redis-server", "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "600",
+        "--dir", str(socket_path.parent), "--save", "", "--appendonly", "no",
+        "--daemonize", "no", "--loglevel", "warning",
+    ]  # fmt: skip
+    worker = [
+        *python("celery"), "-A", "plusmail", "worker", "--hostname", "standalone@%h",
+        "--queues", f"celery,server.{SERVER}", "--concurrency", "2", "--loglevel", "INFO",
+    ]  # fmt: skip
+    beat = [
+        *python("celery"), "-A", "plusmail", "beat", "--loglevel", "WARNING", "--pidfile", "",
+        "--schedule", str(beat_schedule(var)),
+    ]  # fmt: skip
+    return [
+        Part(REDIS, redis, lambda: answers_redis(socket_path), str(socket_path)),
+        Part("worker", worker, lambda: answers_celery(environ), "celery inspect ping"),
+        Part("beat", beat, lambda: beat_schedule(var).exists(), str(beat_schedule(var))),
+    ]
+
+
+def server_parts(var: Path, ports: Ports) -> list[Part]:
+    """Return Postfix and Dovecot, each in the foreground under mailhost."""
+    mailhost = [*python("mailhost"), "--root", str(mailhost_root(var)), "run"]
+    return [
+        Part(
+            "postfix",
+            [*mailhost, "postfix"],
+            lambda: greets(ports.smtp, b"220 "),
+            f"{HOST}:{ports.smtp}",
+        ),
+        Part(
+            "dovecot",
+            [*mailhost, "dovecot"],
+            lambda: greets(ports.pop3, b"+OK"),
+            f"{HOST}:{ports.pop3}",
+        ),
+    ]
+
+
+def python(module: str) -> list[str]:
+    """Return the command that runs a module under this interpreter."""
+    return [sys.executable, "-m", module]
+
+
+def beat_schedule(var: Path) -> Path:
+    """Return the file in which Celery beat remembers what it sent."""
+    return var / "beat" / "schedule"
+
+
+def greets(port: int, greeting: bytes) -> bool:
+    """Tell whether a server on the port opens with its protocol's greeting."""
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), TIMEOUT) as server:
+        return server.makefile("rb").readline().startswith(greeting)
+    return False
+
+
+def answers_redis(path: Path) -> bool:
+    """Tell whether Redis answers PING on its Unix socket."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as server:
+        server.settimeout(TIMEOUT)
+        server.connect(str(path))
+        server.sendall(b"PING\r\n")
+        return server.recv(100).startswith(b"+PONG")
+    return False
+
+
+def answers_http(port: int, path: str) -> bool:
+    """Tell whether the panel answers 200."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def answers_celery(environ: Mapping[str, str]) -> bool:
+    """Tell whether the worker answers a ping sent through Redis."""
+    ping = [*python("celery"), "-A", "plusmail", "inspect", "ping", "--timeout", "3"]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(
+            ping, env=dict(environ), cwd=os.curdir, capture_output=True, timeout=30, check=False
+        )
+        return done.returncode == 0 and b"pong" in done.stdout
+    return False

@@ -1,0 +1,175 @@
+"""Where a stand-alone installation keeps its files, which ports it takes, and its settings.
+
+Everything is below one directory, called VAR: `var/` in the checkout, unless PLUSMAIL_VAR names
+another or the mail servers' own users could not reach it there.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SERVER = "mail1.plusmail.test"
+HOST = "127.0.0.1"
+MARKER = ".plusmail-standalone"
+
+
+class Refused(Exception):
+    """`make run` cannot go on; the text is one sentence for the person who started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The TCP ports on 127.0.0.1; the variable for `pop3s`, say, is POP3S_PORT."""
+
+    web: int = 8000
+    smtp: int = 2525
+    pop3: int = 2110
+    pop3s: int = 2995
+    imap: int = 2143
+    imaps: int = 2993
+
+    @classmethod
+    def chosen(cls, environ: Mapping[str, str]) -> Self:
+        """Return the ports that the environment asks for; Refused if one is no port."""
+        wanted = {}
+        for name in (field.name for field in fields(cls)):
+            if text := environ.get(setting(name), ""):
+                if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+                    raise Refused(f"{setting(name)}={text} is no port: it takes 1 to 65535.")
+                wanted[name] = int(text)
+        return cls(**wanted)
+
+    def by_name(self, *, with_servers: bool) -> dict[str, int]:
+        """Return the ports that will be taken, the mail servers' among them or not."""
+        names = [field.name for field in fields(self)]
+        return {name: getattr(self, name) for name in (names if with_servers else ["web"])}
+
+    def check_free(self, *, with_servers: bool) -> None:
+        """Raise Refused for the first port that something else has, or that is wanted twice."""
+        taken: dict[int, str] = {}
+        for name, port in self.by_name(with_servers=with_servers).items():
+            if port in taken:
+                raise Refused(
+                    f"{setting(name)} and {setting(taken[port])} both ask for port {port}."
+                )
+            taken[port] = name
+            if reason := why_not_free(port):
+                raise Refused(
+                    f"Port {port} on {HOST}, wanted for {name}, {reason}: "
+                    f"choose another, for example `make run {setting(name)}={port + 10_000}`."
+                )
+
+
+def setting(port_name: str) -> str:
+    """Return the environment variable that moves a port."""
+    return f"{port_name.upper()}_PORT"
+
+
+def why_not_free(port: int) -> str:
+    """Return "" if this process may listen on the port, else why not."""
+    with socket.socket() as listener:
+        # As every server here does: a connection of the last run may still linger in TIME_WAIT.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error})"
+    return ""
+
+
+def far_from_the_checkout(checkout: Path = CHECKOUT) -> Path:
+    """Return the directory that stands in for a checkout's `var/`."""
+    short = hashlib.sha256(bytes(checkout)).hexdigest()[:8]
+    return Path("/var/tmp") / f"plusmail-{short}"  # noqa: S108 - checked in prepare()
+
+
+def prepare(var: Path) -> None:
+    """Make VAR; Refused if it is a link, or another user's, or not ours to fill."""
+    var.mkdir(mode=0o755, parents=True, exist_ok=True)
+    status = var.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise Refused(
+            f"{var} belongs to another user: remove it, or name a directory with PLUSMAIL_VAR."
+        )
+    if status.st_mode & 0o022:
+        raise Refused(f"{var} can be written by other users: try `chmod go-w {var}`.")
+    if not (var / MARKER).exists():
+        if any(var.iterdir()):
+            raise Refused(f"{var} holds something else: name another directory with PLUSMAIL_VAR.")
+        (var / MARKER).write_text("Made by make run; make clean removes this directory.\n")
+
+
+@contextlib.contextmanager
+def alone_in(var: Path) -> Iterator[None]:
+    """Hold VAR for this process; Refused if another supervisor has it."""
+    with (var / "supervisor.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise Refused(
+                f"It is running already, on the data in {var} (process {lock.read().strip()})."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def secret_key(var: Path) -> str:
+    """Return the demo's secret key, made at the first call and kept readable to its owner only."""
+    path = var / "secret-key"
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    return path.read_text()
+
+
+def environment(
+    given: Mapping[str, str], *, var: Path, ports: Ports, with_servers: bool
+) -> dict[str, str]:
+    """Return the environment of every part: what the caller gave wins over the demo's values.
+
+    A `.env` file is left unread: it may name a production database, and demo data would go there.
+    """
+    ours = {
+        "DEMO": "1",
+        "PANEL_URL": f"http://{HOST}:{ports.web}",
+        "PROPAGATION_DELAY": "60",
+        "SWEEP_SECONDS": "10",
+    }
+    if "SECRET_KEY" not in given:
+        ours["SECRET_KEY"] = secret_key(var)
+    fixed = {
+        "DJANGO_SETTINGS_MODULE": "plusmail.settings",
+        "IGNORE_DOTENV": "1",
+        "MAILHOST_ROOT": str(var / "mailhost") if with_servers else "",
+        "PLUSMAIL_VAR": str(var),
+        "PYTHONUNBUFFERED": "1",
+        "REDIS_URL": f"unix://{redis_socket(var)}",
+    }
+    if "SUDO_UID" in given:
+        # Root must leave no files in a checkout that is another user's.
+        fixed["PYTHONDONTWRITEBYTECODE"] = "1"
+    return {**ours, **given, **fixed}
+
+
+def redis_socket(var: Path) -> Path:
+    """Return where the private Redis listens; it has no TCP port."""
+    return var / "redis" / "redis.sock"
+
+
+def mailhost_root(var: Path) -> Path:
+    """Return the directory of the demo's mail server."""
+    return var / "mailhost" / SERVER
