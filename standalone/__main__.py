@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 from standalone import place
@@ -89,17 +90,23 @@ def run() -> int:
 
 
 def why_no_servers() -> str:
-    """Return "" if Postfix and Dovecot can be run here, else the reason."""
+    """Return "" if Postfix and Dovecot can be run here, if need be through sudo; else why not."""
+    from mailhost.instance import missing_programs
+
+    if os.geteuid() == 0:
+        return (missing_programs() or "").rstrip(".")
     if missing := [name for name in SERVER_PROGRAMS if not shutil.which(name)]:
         return f"{', '.join(missing)} not installed"
-    if os.geteuid() != 0 and not shutil.which("sudo"):
+    if not shutil.which("sudo"):
         return "Postfix and Dovecot start only as root, and there is no sudo"
+    say("asking sudo: Postfix and Dovecot are started as root, to run as their own users.")
+    if subprocess.run(["sudo", "-v"], check=False).returncode:
+        return "Postfix and Dovecot start only as root, and sudo said no"
     return ""
 
 
 def become_root() -> None:
-    """Start again through sudo, which Postfix's and Dovecot's own users make necessary."""
-    say("asking sudo: Postfix and Dovecot are started as root, to run as their own users.")
+    """Start again through sudo."""
     known = {"DATABASE_URL", "PLUSMAIL_VAR", "PROPAGATION_DELAY", "SECRET_KEY", "SWEEP_SECONDS"}
     known |= {place.setting(name) for name in Ports().by_name(with_servers=True)}
     kept = ",".join(sorted(known & set(os.environ)))
@@ -125,17 +132,37 @@ def choose_var(*, with_servers: bool) -> Path:
 
 def unsuitable(var: Path) -> str | None:
     """Return why the mail servers cannot use this directory, or None."""
-    from mailhost.instance import suitable_root
+    from mailhost.paths import suitable_root
 
     problem = suitable_root(place.mailhost_root(var))
     return problem.rstrip(".") if problem else None
 
 
 def prepare_server(var: Path, ports: Ports) -> None:
-    """Make the mail server's directories and configuration, or bring its ports up to date."""
-    root = place.mailhost_root(var)
+    """Make the mail server's directories and configuration, or bring its ports up to date.
+
+    Whatever else somebody wrote into host.json stays.
+    """
+    from mailhost.config import ConfigError, HostConfig, load_config
+    from mailhost.instance import InstanceError, init
+
     say(f"preparing the mail server {SERVER}")
-    call("mailhost", "--root", str(root), "init")
+    root = place.mailhost_root(var)
+    root.parent.mkdir(exist_ok=True)
+    root.parent.chmod(0o755)  # the servers' users pass through it, whatever the umask
+    try:
+        config = load_config(root) if (root / "host.json").exists() else HostConfig(SERVER)
+        config = replace(
+            config,
+            smtp_port=ports.smtp,
+            pop3_port=ports.pop3,
+            pop3s_port=ports.pop3s,
+            imap_port=ports.imap,
+            imaps_port=ports.imaps,
+        )
+        init(root, config)
+    except (ConfigError, InstanceError) as error:
+        raise Refused(str(error)) from error
 
 
 def prepare_panel(environ: dict[str, str]) -> None:

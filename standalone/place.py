@@ -13,7 +13,7 @@ import secrets
 import socket
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -51,22 +51,20 @@ class Ports:
 
     def by_name(self, *, with_servers: bool) -> dict[str, int]:
         """Return the ports that will be taken, the mail servers' among them or not."""
-        names = [field.name for field in fields(self)]
-        return {name: getattr(self, name) for name in (names if with_servers else ["web"])}
+        return asdict(self) if with_servers else {"web": self.web}
 
     def check_free(self, *, with_servers: bool) -> None:
         """Raise Refused for the first port that something else has, or that is wanted twice."""
-        taken: dict[int, str] = {}
-        for name, port in self.by_name(with_servers=with_servers).items():
-            if port in taken:
-                raise Refused(
-                    f"{setting(name)} and {setting(taken[port])} both ask for port {port}."
-                )
-            taken[port] = name
+        wanted = self.by_name(with_servers=with_servers)
+        for name, port in wanted.items():
+            if [*wanted.values()].count(port) > 1:
+                same = " and ".join(setting(other) for other in wanted if wanted[other] == port)
+                raise Refused(f"{same} both ask for port {port}.")
             if reason := why_not_free(port):
+                other = port + 10_000 if port < 50_000 else port - 10_000
                 raise Refused(
                     f"Port {port} on {HOST}, wanted for {name}, {reason}: "
-                    f"choose another, for example `make run {setting(name)}={port + 10_000}`."
+                    f"choose another, for example `make run {setting(name)}={other}`."
                 )
 
 
@@ -95,7 +93,9 @@ def far_from_the_checkout(checkout: Path = CHECKOUT) -> Path:
 
 def prepare(var: Path) -> None:
     """Make VAR; Refused if it is a link, or another user's, or not ours to fill."""
-    var.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not var.exists():
+        var.mkdir(parents=True)
+        var.chmod(0o755)  # the servers' users pass through it, whatever the umask
     status = var.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise Refused(

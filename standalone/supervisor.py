@@ -23,6 +23,8 @@ from standalone import processes
 from standalone.parts import REDIS, Part
 
 READY_SECONDS = 90.0
+# What is left when all parts have ended gets this long between SIGTERM and SIGKILL.
+STRAGGLER_SECONDS = 10.0
 # What a worker in the middle of a batch may take to finish it.
 honcho.manager.KILL_WAIT = 30
 
@@ -38,13 +40,30 @@ class _Signals:
 
 
 class _Process(honcho.process.Process):  # type: ignore[misc]
-    """honcho's watcher of one part, which must not outlive the supervisor."""
+    """honcho's watcher of one part, a process of its own.
 
-    def run(self, *args: Any, **kwargs: Any) -> None:
+    Unlike honcho's it does not outlive the supervisor, and reports that the part ended although
+    something the part left behind may hold its output open.
+    """
+
+    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
         processes.die_with_parent(signal.SIGKILL)
-        # A terminal that closes tells the whole group; ending is the supervisor's to order.
-        signal.signal(signal.SIGHUP, lambda *_: None)
-        super().run(*args, **kwargs)
+        # A terminal tells its whole group; ending the part is the supervisor's to order. Not
+        # SIG_IGN, which the part would inherit.
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, lambda *_: None)
+        self._events = events
+        self._child = self._child_ctor(self.cmd, env=self.env, cwd=self.cwd)
+        self._send_message({"pid": self._child.pid}, type="start")
+        reader = threading.Thread(target=self._pass_on_lines, daemon=True)
+        reader.start()
+        status = self._child.wait()
+        reader.join(1.0)
+        self._send_message({"returncode": status}, type="stop")
+
+    def _pass_on_lines(self) -> None:
+        for line in self._child.stdout:
+            self._send_message(line)
 
 
 class Supervisor(honcho.manager.Manager):  # type: ignore[misc]
@@ -73,7 +92,7 @@ class Supervisor(honcho.manager.Manager):  # type: ignore[misc]
         finally:
             for process in self._processes.values():
                 process["process"].join(1.0)
-            processes.end_descendants(patience=10.0)
+            processes.end_descendants(patience=STRAGGLER_SECONDS)
         return 1 if self.failure else 0
 
     def say(self, text: str) -> None:
