@@ -68,6 +68,10 @@ class Ports:
                 )
 
 
+#: What steers `make run` itself, apart from the ports; `.env.example` explains each.
+SWITCHES = ("WITHOUT_MAIL_SERVER",)
+
+
 def setting(port_name: str) -> str:
     """Return the environment variable that moves a port."""
     return f"{port_name.upper()}_PORT"
@@ -127,13 +131,17 @@ def alone_in(var: Path) -> Iterator[None]:
 
 
 def secret_key(var: Path) -> str:
-    """Return the demo's secret key, made at the first call and kept readable to its owner only."""
-    path = var / "secret-key"
+    """Return the demo's secret key, made at the first call."""
+    write_closed(var / "secret-key", secrets.token_urlsafe(50))
+    return (var / "secret-key").read_text()
+
+
+def write_closed(path: Path, text: str = "") -> None:
+    """Make a file that its owner alone can read, unless it is there."""
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    return path.read_text()
+            file.write(text)
 
 
 def environment(

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from standalone.place import Ports, setting
+from standalone.place import SWITCHES, Ports, setting
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text()
@@ -22,7 +22,7 @@ def read_by_settings() -> set[str]:
 
 def test_every_setting_is_explained_and_every_explanation_is_of_a_setting() -> None:
     ports = {setting(name) for name in Ports().by_name(with_servers=True)}
-    assert {name for name, _ in LINE.findall(EXAMPLE)} == read_by_settings() | ports
+    assert {name for name, _ in LINE.findall(EXAMPLE)} == read_by_settings() | ports | {*SWITCHES}
 
 
 def test_no_setting_is_explained_twice() -> None:
