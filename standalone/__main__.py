@@ -228,7 +228,8 @@ def clean() -> int:
     ):
         if not (var / place.MARKER).exists():
             continue
-        place.prepare(var)
+        if var.stat().st_uid != os.geteuid():
+            raise Refused(f"{var} was made by another user, root perhaps: try `sudo make clean`.")
         with place.alone_in(var):
             say(f"removing {var}")
             shutil.rmtree(var)

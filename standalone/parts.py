@@ -54,7 +54,7 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
     redis = [
         "redis-server", "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "600",
         "--dir", str(socket_path.parent), "--save", "", "--appendonly", "no",
-        "--daemonize", "no", "--loglevel", "warning",
+        "--daemonize", "no", "--logfile", str(socket_path.parent / "redis.log"),
     ]  # fmt: skip
     worker = [
         *python("celery"), "-A", "plusmail", "worker", "--hostname", "standalone@%h",
