@@ -8,14 +8,41 @@ done by the next call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from mailhost.records import Entry, Record
+from mailhost import certificates, differences, rules
+from mailhost.certificates import CertificateState
+from mailhost.config import HostConfig, load_config
+from mailhost.confirm import Confirmer
+from mailhost.differences import Difference
+from mailhost.dovecot import Doveadm, NoAnswer
+from mailhost.maps import NAMES, Maps
+from mailhost.paths import Paths
+from mailhost.records import Entry, Record, RecordError
+from mailhost.settle import Settler
+from mailhost.store import Store
+
+__all__ = [
+    "Busy",
+    "CertificateState",
+    "Difference",
+    "Host",
+    "HostError",
+    "Outcome",
+    "Status",
+    "Trashed",
+]
 
 
 class HostError(RuntimeError):
@@ -37,7 +64,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an entry; `code` is for programs, `reason` for people."""
+    """What became of an entry; `code` is for programs, `reason` for people.
+
+    Codes of REFUSED: the grammar's or field's name, "loop", "id-taken" (the mailbox
+    id is another mailbox's) or "own-name" (the server's own name as a domain).
+    """
 
     status: Status
     reason: str = ""
@@ -54,77 +85,301 @@ class Trashed:
     deleted_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something that is not as the store says; str() is one line for the operator."""
+class _Looping(Exception):
+    """Addresses just written lead back to themselves: undo and leave these out."""
 
-    where: str
-    key: str
-    wanted: str | None
-    found: str | None
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        return f"{self.where}: {self.key}: wanted {self.wanted!r}, found {self.found!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateState:
-    """A domain's certificate: until when it serves, or why it does not."""
-
-    not_after: datetime | None = None
-    problem: str = ""
+    def __init__(self, loops: dict[str, list[str]]) -> None:
+        self.loops = loops
 
 
 class Host:
     """One mail server's directory. Use one Host per process and thread."""
 
-    def __init__(self, root: Path) -> None:
-        """Name the directory; nothing is opened yet."""
-        self.root = root
+    def __init__(self, root: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Name the directory; nothing is opened yet. `now` tells the time of a deletion."""
+        self.root = root.absolute()
+        self.paths = Paths(self.root)
+        self._now = now
+        self._lock: int | None = None
+        self._maps = Maps(self.paths)
+        self._doveadm = Doveadm(self.paths)
+
+    def __enter__(self) -> Self:
+        """Close the store at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the store; the next call opens it again."""
+        for name in ("_store", "_settler"):
+            part = self.__dict__.pop(name, None)
+            if isinstance(part, Store):
+                part.close()
+
+    @cached_property
+    def config(self) -> HostConfig:
+        """The server's settings. Raises ConfigError if there is no server here yet."""
+        return load_config(self.root)
+
+    @cached_property
+    def _store(self) -> Store:
+        load_config(self.root)
+        return Store(self.paths.store)
+
+    @cached_property
+    def _settler(self) -> Settler:
+        return Settler(self.paths, self._store, self._maps, self._doveadm)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the server's lock. Raises Busy at once if another process has it."""
-        raise NotImplementedError
-        yield
+        """Hold the server's lock. Raises Busy at once if another process has it.
+
+        The kernel frees it when this process dies, but not before a postmap that
+        this process had started has ended as well.
+        """
+        load_config(self.root)
+        descriptor = os.open(self.paths.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise Busy(f"another process is at work on {self.root}") from error
+        self._lock = descriptor
+        self._maps.keep = (descriptor,)
+        try:
+            yield
+        finally:
+            self._lock = None
+            self._maps.keep = ()
+            os.close(descriptor)
 
     def apply(self, entries: Sequence[Entry]) -> dict[str, Outcome]:
         """Bring the server to `entries` and say for each key what became of it.
 
-        To be called with the lock held. An empty batch finishes what a killed
-        worker left undone.
+        To be called with the lock held. Of several entries of one key the newest
+        counts. The same batch again changes nothing and has the same outcomes; an
+        empty one finishes what a killed worker left undone. Raises MapError or OSError
+        if a map could not be written: the records are safe, call again.
         """
-        raise NotImplementedError
+        self._require_lock()
+        problem = self._settler.settle()
+        outcomes: dict[str, Outcome] = {}
+        fit = _newest(self._fit(entries, outcomes))
+        if self._write(fit, outcomes):
+            problem = self._settler.settle()
+        taken = [entry for entry in fit if entry.key not in outcomes]
+        for key, reason in self._confirm(taken, problem).items():
+            outcomes[key] = Outcome(Status.UNCONFIRMED, reason) if reason else _APPLIED
+        return outcomes
 
     def records(self) -> Iterator[Entry]:
-        """Yield every live record with its change number."""
-        raise NotImplementedError
+        """Yield every live record with its change number, in the order of keys."""
+        return self._store.records()
 
     def highest_change(self) -> int:
         """Return the highest change number the server has taken, 0 if none."""
-        raise NotImplementedError
+        return self._store.highest_change()
 
     def trash(self) -> list[Trashed]:
         """Return the deleted mailboxes, oldest first."""
-        raise NotImplementedError
+        return [Trashed(*row) for row in self._store.trash()]
 
     def purge(self, mailbox_ids: Iterable[str]) -> None:
-        """Remove deleted mailboxes for good and free their addresses. Needs the lock."""
-        raise NotImplementedError
+        """Remove deleted mailboxes for good and free their addresses. Needs the lock.
+
+        An id that is not in the trash is passed over.
+        """
+        self._require_lock()
+        self._settler.settle()
+        doomed = [id_ for id_ in mailbox_ids if self._store.trash_details(id_) is not None]
+        for mailbox_id in doomed:
+            path = self.paths.trashed(mailbox_id)
+            if path.exists():
+                shutil.rmtree(path)
+        with self._store.transaction():
+            self._store.remove_trash(doomed)
+        self._settler.settle()
+
+    def lookup(self, address: str) -> list[str]:
+        """Return where mail for `address` goes in the end, in lower case; [] if it is refused."""
+        ends: dict[str, None] = {}
+        seen = {address}
+        waiting = [address]
+        while waiting:
+            node = waiting.pop(0)
+            following = self._store.leads_to(node)
+            if node in following or (not following and node != address):
+                ends[node] = None
+            waiting += [other for other in following if other not in seen]
+            seen.update(following)
+        return list(ends)
 
     def differences(self) -> list[Difference]:
-        """Compare the store with maps, projections and directories."""
-        raise NotImplementedError
+        """Compare the store with maps, projections and directories.
+
+        Take the lock first, or a batch under way shows up as well.
+        """
+        return [
+            *differences.of_projections(self._store),
+            *differences.of_maps(self._store, self._maps),
+            *differences.of_directories(self._store, self.paths),
+        ]
 
     def repair(self) -> list[Difference]:
-        """Mend what differences() finds and return it. Needs the lock."""
-        raise NotImplementedError
+        """Mend what differences() finds and return it. Needs the lock.
+
+        Directories that belong to no mailbox go to the trash, nothing is deleted.
+        """
+        self._require_lock()
+        self._settler.settle()
+        found = self.differences()
+        if _tables(found):
+            with self._store.transaction():
+                self._store.project_anew()
+        for name in NAMES:
+            if _tables(found) or any(item.where == f"map {name}" for item in found):
+                self._maps.rebuild(name, self._store.rendered(name))
+        self._trash_strays()
+        self._settler.settle()
+        return found
 
     def install_certificates(self) -> dict[str, CertificateState]:
-        """Bring certificates of hosted domains into service. Needs the lock."""
-        raise NotImplementedError
+        """Bring the certificates of hosted domains into service. Needs the lock.
+
+        Returns the state of every hosted domain that has a directory of
+        certificates. One that would not serve is left out, and the one installed
+        before it stays until it expires.
+        """
+        self._require_lock()
+        source = Path(self.config.certificates or self.root / "certs")
+        states, changed = certificates.install(
+            self.paths, self._maps, source, self._store.hosted_domains(), self._now()
+        )
+        if changed:
+            # One that is not running reads them when it starts.
+            with suppress(NoAnswer):
+                self._doveadm.reload()
+            certificates.installed(self.paths)
+        return states
 
     def load(self, records: Iterable[Record]) -> int:
-        """Fill an empty server fast, unconfirmed, for benches. Needs the lock."""
-        raise NotImplementedError
+        """Fill the server fast with records, unconfirmed, for benches. Needs the lock.
+
+        Returns the last change number used.
+        """
+        self._require_lock()
+        first = self._store.highest_change() + 1
+        with self._store.transaction():
+            last = self._store.load(records, first)
+        for name in NAMES:
+            self._maps.rebuild(name, self._store.rendered(name))
+        return last
+
+    # The steps of apply()
+
+    def _require_lock(self) -> None:
+        if self._lock is None:
+            raise RuntimeError("to be called with the server's lock held")
+
+    def _fit(self, entries: Iterable[Entry], outcomes: dict[str, Outcome]) -> list[Entry]:
+        """Return the entries that keep their grammar; the others' outcomes are REFUSED."""
+        fit = []
+        for entry in entries:
+            try:
+                entry.check()
+            except RecordError as error:
+                outcomes[entry.key] = Outcome(Status.REFUSED, str(error), error.kind)
+            else:
+                fit.append(entry)
+        return fit
+
+    def _write(self, fit: Sequence[Entry], outcomes: dict[str, Outcome]) -> bool:
+        """Put what is new into the store, in one transaction; return whether anything was.
+
+        What breaks a rule is refused, then the rest is tried again without it.
+        """
+        news = []
+        for entry in fit:
+            held = self._store.change_of(entry.key)
+            if entry.change < held:
+                outcomes[entry.key] = Outcome(Status.STALE, f"change {held} came before")
+            elif entry.change > held:
+                news.append(entry)
+        while news:
+            refused = self._refused(news)
+            if not refused:
+                return True
+            outcomes.update(refused)
+            news = [entry for entry in news if entry.key not in refused]
+        return False
+
+    def _refused(self, news: Sequence[Entry]) -> dict[str, Outcome]:
+        """Write the entries, or return why some of them may not be and write none."""
+        refused = {
+            key: Outcome(Status.REFUSED, f"the mailbox id belongs to {holder}", "id-taken")
+            for key, holder in rules.taken_ids(self._store, news).items()
+        } | {
+            key: Outcome(Status.REFUSED, "the server's own name takes no mail", "own-name")
+            for key in rules.own_name(news, self.config.hostname)
+        }
+        if refused:
+            return refused
+        changes = {
+            entry.key.partition(":")[2]: entry.change
+            for entry in news
+            if entry.key.startswith("address:") and entry.record is not None
+        }
+        try:
+            with self._store.transaction():
+                self._store.take(news, self._now())
+                if found := rules.loops(self._store, changes):
+                    raise _Looping(found)
+        except _Looping as looping:
+            return {
+                f"address:{address}": Outcome(Status.REFUSED, " -> ".join(way), "loop")
+                for address, way in looping.loops.items()
+            }
+        return {}
+
+    def _confirm(self, taken: Sequence[Entry], problem: str) -> dict[str, str]:
+        """Return for each key why it is not confirmed, or ""."""
+        if not taken:
+            return {}
+        confirmer = Confirmer(self.paths, self._store, self._maps, self._doveadm)
+        problems = confirmer.problems(taken)
+        for entry in taken:
+            if problem and entry.key.startswith("mailbox:"):
+                problems.setdefault(entry.key, problem)
+        return {entry.key: problems.get(entry.key, "") for entry in taken}
+
+    def _trash_strays(self) -> None:
+        for path in list(differences.strays(self._store, self.paths)):
+            if path.parent == self.paths.trash:
+                self._store.add_stray(path.name, self._now())
+            else:
+                self._settler.set_aside(path, self._now())
+
+
+_APPLIED = Outcome(Status.APPLIED)
+
+
+def _newest(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the newest entry of each key."""
+    newest: dict[str, Entry] = {}
+    for entry in entries:
+        held = newest.get(entry.key)
+        if held is None or entry.change >= held.change:
+            newest[entry.key] = entry
+    return list(newest.values())
+
+
+def _tables(found: Iterable[Difference]) -> bool:
+    return any(item.where.startswith("table ") for item in found)

@@ -1,0 +1,178 @@
+"""python -m mailhost: what a system administrator does with one mail server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from mailhost import instance
+from mailhost.config import ConfigError, HostConfig, load_config
+from mailhost.host import Host, HostError
+from mailhost.instance import InstanceError
+from mailhost.maps import MapError
+from mailhost.paths import suitable_root
+from mailhost.render import RenderError, render
+
+_ABOUT = """\
+One private mail server (Postfix and Dovecot) below one directory, its root.
+Nothing outside the root is written, and no system service is touched.
+"""
+_EXAMPLES = """\
+first steps:
+  python -m mailhost --root /srv/mail1 init --hostname mail1.example.com
+  python -m mailhost --root /srv/mail1 run postfix      (in one terminal)
+  python -m mailhost --root /srv/mail1 run dovecot      (in another)
+  python -m mailhost --root /srv/mail1 status
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; return the exit code."""
+    options = _parser().parse_args(arguments)
+    do: Callable[[argparse.Namespace], int] = options.do
+    try:
+        return do(options)
+    except (ConfigError, HostError, InstanceError, MapError, RenderError) as error:
+        print(f"mailhost: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mailhost",
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--root", type=Path, required=True, help="the server's directory")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(do: Callable[[argparse.Namespace], int], name: str, text: str) -> Any:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(do=do)
+        return command
+
+    init = add(_init, "init", "make the server, or change settings given as options")
+    for field in fields(HostConfig):
+        kind = {"int": int, "bool": _yes_or_no}.get(str(field.type), str)
+        init.add_argument(f"--{field.name.replace('_', '-')}", type=kind, metavar="VALUE")
+    add(_render, "render", "write the configuration of Postfix and Dovecot anew")
+    run = add(_run, "run", "run one of the two in the foreground; Ctrl-C or SIGTERM ends it")
+    run.add_argument("server", choices=instance.SERVERS)
+    stop = add(_stop, "stop", "end a server that is still running")
+    stop.add_argument("server", choices=instance.SERVERS, nargs="*", default=instance.SERVERS)
+    add(_status, "status", "say whether both answer; exit code 0 if they do")
+    check = add(_check, "check", "compare records, maps and directories; exit code 0 if all agree")
+    check.add_argument("--repair", action="store_true", help="and mend what differs")
+    lookup = add(_lookup, "lookup", "say where mail for an address goes in the end")
+    lookup.add_argument("address")
+    add(_flush, "flush", "finish what a killed worker left undone")
+    add(_trash, "trash", "list deleted mailboxes whose mail is still there")
+    purge = add(_purge, "purge", "remove deleted mailboxes for good")
+    purge.add_argument("mailbox_id", nargs="+")
+    add(_certificates, "certificates", "bring the domains' certificates into service")
+    return parser
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError("yes or no")
+    return text == "yes"
+
+
+def _init(options: argparse.Namespace) -> int:
+    given = {
+        field.name: getattr(options, field.name)
+        for field in fields(HostConfig)
+        if getattr(options, field.name) is not None
+    }
+    root: Path = options.root
+    if (root / "host.json").exists():
+        config = replace(load_config(root), **given)
+    elif "hostname" in given:
+        config = HostConfig(**given)
+    else:
+        raise InstanceError("A new server needs --hostname.")
+    instance.init(root, config)
+    print(f"{config.hostname} is ready in {root}.")
+    return 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    for path in render(options.root.absolute(), load_config(options.root)):
+        print(path)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    return instance.run(options.root, options.server)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    for server in options.server:
+        was_running = instance.stop(options.root, server)
+        print(f"{server} {'has ended' if was_running else 'was not running'}.")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    code = 0
+    for server in instance.SERVERS:
+        problem = instance.problem_of(options.root, server)
+        print(f"{server} {problem or 'answers'}.")
+        code = code or int(bool(problem))
+    return code
+
+
+def _check(options: argparse.Namespace) -> int:
+    if problem := suitable_root(options.root) or instance.missing_programs():
+        raise InstanceError(problem)
+    with Host(options.root) as host, host.lock():
+        found = host.repair() if options.repair else host.differences()
+        left = host.differences() if options.repair else found
+    for difference in found:
+        print(difference)
+    print(f"{len(found)} differences{', mended' if found and options.repair else ''}.")
+    return int(bool(left))
+
+
+def _lookup(options: argparse.Namespace) -> int:
+    with Host(options.root) as host:
+        ends = host.lookup(options.address.lower())
+    print("\n".join(ends) if ends else "refused: nobody here")
+    return int(not ends)
+
+
+def _flush(options: argparse.Namespace) -> int:
+    with Host(options.root) as host, host.lock():
+        host.apply([])
+    return 0
+
+
+def _trash(options: argparse.Namespace) -> int:
+    with Host(options.root) as host:
+        for item in host.trash():
+            print(f"{item.mailbox_id}  {item.deleted_at:%Y-%m-%d %H:%M}  {item.address or '-'}")
+    return 0
+
+
+def _purge(options: argparse.Namespace) -> int:
+    with Host(options.root) as host, host.lock():
+        host.purge(options.mailbox_id)
+    return 0
+
+
+def _certificates(options: argparse.Namespace) -> int:
+    with Host(options.root) as host, host.lock():
+        states = host.install_certificates()
+    for domain, state in states.items():
+        print(f"{domain}: {state.problem or f'serves until {state.not_after:%Y-%m-%d}'}")
+    return int(any(state.problem for state in states.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Did it become true? Postfix's maps and Dovecot are asked, in one batch each.
+
+Only the keys of the entries at hand are asked for, so the cost is that of the
+batch and not of the server.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from mailhost import dovecot
+from mailhost.dovecot import Doveadm, NoAnswer, User
+from mailhost.maps import MapError, Maps, answers
+from mailhost.paths import Paths
+from mailhost.records import Address, Entry, Mailbox
+from mailhost.store import Store, derived_addresses
+
+Place = tuple[str, str]
+
+
+class Confirmer:
+    """Asks one server's backends about entries that the store has taken."""
+
+    def __init__(self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm) -> None:
+        """Take what it asks."""
+        self._paths = paths
+        self._store = store
+        self._maps = maps
+        self._doveadm = doveadm
+
+    def problems(self, entries: Sequence[Entry]) -> dict[str, str]:
+        """Return why entries are not confirmed, by key; none for those that are.
+
+        A map that gives another answer than the store is marked to be mended.
+        """
+        places = {entry.key: list(self._places(entry)) for entry in entries}
+        names = [entry.key.partition(":")[2] for entry in entries if _is_mailbox(entry)]
+        asked = self._doveadm.ask_users(names)
+        found, silent = self._ask_maps(place for some in places.values() for place in some)
+        try:
+            users, deaf = dovecot.users(asked), ""
+        except NoAnswer as error:
+            users, deaf = {}, f"Dovecot did not answer: {error}"
+        problems: dict[str, str] = {}
+        for entry in entries:
+            problem = silent or self._differs(places[entry.key], found) or self._idle(entry)
+            if not problem and _is_mailbox(entry):
+                problem = deaf or self._wrong_user(entry, users)
+            if problem:
+                problems[entry.key] = problem
+        return problems
+
+    def _places(self, entry: Entry) -> Iterable[Place]:
+        """Yield the map lines that the entry is about."""
+        kind, _, name = entry.key.partition(":")
+        if kind == "domain":
+            yield "domains", name
+            yield from (("aliases", address) for address in derived_addresses(name))
+        elif kind == "address":
+            yield "aliases", name
+            if self._store.held(name):
+                yield "refused", name
+        elif isinstance(entry.record, Mailbox):
+            yield "mailboxes", entry.record.address
+            if self._store.held(entry.record.address):
+                yield "refused", entry.record.address
+        else:
+            for address in self._store.trashed_addresses(name):
+                yield from (("mailboxes", address), ("aliases", address), ("refused", address))
+
+    def _ask_maps(self, places: Iterable[Place]) -> tuple[dict[Place, str], str]:
+        """Look up the places, all maps at once; return what was found, or why nothing was."""
+        keys: dict[str, list[str]] = defaultdict(list)
+        for name, key in dict.fromkeys(places):
+            keys[name].append(key)
+        asked = {name: self._maps.ask(name, wanted) for name, wanted in keys.items()}
+        found: dict[Place, str] = {}
+        silent = ""
+        for name, running in asked.items():
+            try:
+                found |= {(name, key): value for key, value in answers(running).items()}
+            except MapError as error:
+                silent = f"Postfix's maps did not answer: {error}"
+        return found, silent
+
+    def _differs(self, places: Iterable[Place], found: dict[Place, str]) -> str:
+        for name, key in places:
+            if self._store.line(name, key) != found.get((name, key)):
+                self._store.mark_dirty([(name, key)])
+                return f"Postfix gives another answer for {key}"
+        return ""
+
+    def _idle(self, entry: Entry) -> str:
+        """Say why a record that is written everywhere takes no mail yet."""
+        record = entry.record
+        if isinstance(record, Mailbox | Address) and not self._store.hosted(record.domain):
+            return f"{record.domain} is not a domain of this server"
+        if isinstance(record, Address) and self._store.line("aliases", record.address) is None:
+            return f"{record.address} leads to itself alone, and there is no such mailbox"
+        return ""
+
+    def _wrong_user(self, entry: Entry, users: dict[str, User]) -> str:
+        user = users.get(entry.key.partition(":")[2])
+        if not isinstance(entry.record, Mailbox):
+            return "Dovecot still knows the mailbox" if user else ""
+        if user is None:
+            return "Dovecot does not know the mailbox"
+        home = str(self._paths.home(entry.record.mailbox_id))
+        if user != User(home, self._store.change_of(entry.key)):
+            return "Dovecot knows another state of the mailbox"
+        return ""
+
+
+def _is_mailbox(entry: Entry) -> bool:
+    return entry.key.startswith("mailbox:")

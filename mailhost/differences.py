@@ -1,0 +1,83 @@
+"""Is everything as the store's records say? Compared key by key, and mended.
+
+Streams are merged in the order of their keys, so that a server of a million
+mailboxes is compared without holding it in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost import grammar
+from mailhost.maps import NAMES, Maps
+from mailhost.paths import Paths
+from mailhost.store import Store
+
+Line = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that is not as the store says; str() is one line for the operator."""
+
+    where: str
+    key: str
+    wanted: str | None
+    found: str | None
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.where}: {self.key}: wanted {self.wanted!r}, found {self.found!r}"
+
+
+def merge(where: str, wanted: Iterator[Line], found: Iterator[Line]) -> Iterator[Difference]:
+    """Yield what differs between two streams, each in the order of its keys' bytes."""
+    want, have = next(wanted, None), next(found, None)
+    while want or have:
+        if have is None or (want is not None and want[0] < have[0]):
+            assert want is not None  # noqa: S101 (the loop goes on for one of them)
+            yield Difference(where, want[0], want[1], None)
+            want = next(wanted, None)
+        elif want is None or have[0] < want[0]:
+            yield Difference(where, have[0], None, have[1])
+            have = next(found, None)
+        else:
+            if want[1] != have[1]:
+                yield Difference(where, want[0], want[1], have[1])
+            want, have = next(wanted, None), next(found, None)
+
+
+def of_maps(store: Store, maps: Maps) -> Iterator[Difference]:
+    """Compare each Postfix map with what it shall hold."""
+    missing = maps.missing()
+    for name in NAMES:
+        contents = iter(()) if name in missing else maps.contents(name)
+        yield from merge(f"map {name}", store.rendered(name), contents)
+
+
+def of_projections(store: Store) -> Iterator[Difference]:
+    """Compare mailboxes, addresses and domains with the records they follow from."""
+    for kind in ("mailbox", "address", "domain"):
+        yield from merge(f"table {kind}", store.recorded(kind), store.projected(kind))
+    for address, wanted, found in store.derived():
+        if wanted != found:
+            yield Difference("table address", address, wanted or None, found or None)
+
+
+def of_directories(store: Store, paths: Paths) -> Iterator[Difference]:
+    """Find directories that belong to no mailbox, in place or in the trash."""
+    for path in strays(store, paths):
+        yield Difference("directory", str(path), None, "belongs to no mailbox")
+
+
+def strays(store: Store, paths: Paths) -> Iterator[Path]:
+    """Yield the directories under `mail` and `trash` whose id is not on record there."""
+    for shard in sorted(paths.mail.iterdir()):
+        for home in sorted(shard.iterdir()) if shard.is_dir() else ():
+            if grammar.MAILBOX_ID.match(home.name) and store.name_of(home.name) is None:
+                yield home
+    for home in sorted(paths.trash.iterdir()):
+        if grammar.MAILBOX_ID.match(home.name) and store.trash_details(home.name) is None:
+            yield home

@@ -1,0 +1,111 @@
+"""What Dovecot itself says and does, asked by doveadm(1) on the instance's own sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mailhost import programs
+from mailhost.paths import Paths
+
+# Names per call: a name has up to 63 characters, and all of them go on one command line.
+_BATCH = 5000
+_ABSENT = re.compile(r"^userdb lookup: user (\S+) doesn't exist$", re.MULTILINE)
+# doveadm-kick takes such an argument for an address (inet_aton(3)), not for a name.
+_LIKE_ADDRESS = re.compile(r"\A[0-9a-fx.]+\Z")
+
+
+class NoAnswer(RuntimeError):
+    """Dovecot did not answer; the message is what doveadm said."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A mailbox as Dovecot sees it: its directory, and the change it was written by."""
+
+    home: str
+    change: int
+
+
+class Doveadm:
+    """doveadm, speaking to one server's Dovecot."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Name the instance; it need not be running yet."""
+        self._command = ["doveadm", "-c", str(paths.dovecot_conf)]
+
+    def ask_users(self, names: Sequence[str]) -> list[tuple[Sequence[str], programs.Running]]:
+        """Start asking for these mailboxes; `users` reads the result."""
+        batches = [names[n : n + _BATCH] for n in range(0, len(names), _BATCH)]
+        return [
+            (batch, programs.start([*self._command, "user", *batch])) for batch in batches if batch
+        ]
+
+    def sessions(self) -> dict[str, list[int]]:
+        """Return the process ids of every open session, by mailbox name. May raise NoAnswer."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for text in self._ask("who", "-1").splitlines()[1:]:
+            words = text.split()
+            if len(words) >= 3 and words[2].isdigit():
+                found[words[0]].append(int(words[2]))
+        return found
+
+    def kick(self, names: Sequence[str]) -> None:
+        """End all open sessions of these mailboxes. May raise NoAnswer."""
+        open_sessions = self.sessions()
+        for name in names:
+            if name not in open_sessions:
+                continue
+            if _LIKE_ADDRESS.match(name):
+                # What doveadm kick does itself, since it cannot be told this name.
+                for process in open_sessions[name]:
+                    with suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGTERM)
+            else:
+                # Its exit code says whether a session was still there: no news to us.
+                programs.run([*self._command, "kick", name])
+
+    def reload(self) -> None:
+        """Read the configuration anew, sessions stay open. May raise NoAnswer."""
+        self._ask("reload")
+
+    def alive(self) -> bool:
+        """Say whether Dovecot answers."""
+        with suppress(NoAnswer):
+            self.sessions()
+            return True
+        return False
+
+    def _ask(self, *arguments: str) -> str:
+        answer = programs.run([*self._command, *arguments])
+        if answer.code:
+            raise NoAnswer(answer.err or f"doveadm {arguments[0]} ended with {answer.code}")
+        return answer.out
+
+
+def users(asked: Sequence[tuple[Sequence[str], programs.Running]]) -> dict[str, User]:
+    """Return the mailboxes that exist of those asked for. Raises NoAnswer.
+
+    doveadm prints one block per name in the order asked, and names the absent
+    ones on its other output.
+    """
+    found: dict[str, User] = {}
+    for names, running in asked:
+        answer = running.answer()
+        absent = set(_ABSENT.findall(answer.err))
+        present = [name for name in names if name not in absent]
+        fields: dict[str, list[str]] = defaultdict(list)
+        for text in answer.out.splitlines():
+            name, _, value = text.partition("\t")
+            fields[name].append(value)
+        homes, changes = fields["home"], fields["plusmail_change"]
+        if not len(homes) == len(changes) == len(present):
+            raise NoAnswer(answer.err.splitlines()[0] if answer.err else "doveadm user fell silent")
+        for name, home, change in zip(present, homes, changes, strict=True):
+            found[name] = User(home, int(change))
+    return found

@@ -1,0 +1,282 @@
+"""A private Postfix and Dovecot, made, started, stopped and asked below one root.
+
+Nothing outside the root is written and no system service is touched. Postfix's
+master has to be started by root; everything else follows from that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from mailhost.config import HostConfig, load_config
+from mailhost.dovecot import Doveadm
+from mailhost.maps import Maps
+from mailhost.paths import Paths, suitable_root
+from mailhost.render import RenderError, dovecot_version, render
+from mailhost.store import Store
+
+SERVERS = ("postfix", "dovecot")
+#: Seconds a server gets to end by itself before it is killed.
+PATIENCE = 10.0
+
+
+class InstanceError(RuntimeError):
+    """The servers cannot be made or run here; the message says why and what to do."""
+
+
+def missing_programs() -> str | None:
+    """Say in one sentence what has to be installed before a server can run, or None."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    names = ("postfix", "postmap", "dovecot", "doveadm")
+    lacking = [name for name in names if not shutil.which(name, path=path)]
+    if lacking:
+        return f"Not installed: {', '.join(lacking)} (Debian: postfix, postfix-lmdb, dovecot-core)."
+    try:
+        dovecot_version()
+    except RenderError as error:
+        return str(error)
+    if os.geteuid() != 0:
+        return "Postfix's master has to be started by root."
+    return None
+
+
+def init(root: Path, config: HostConfig) -> None:
+    """Make directories, store, maps, configuration and a self-signed certificate.
+
+    Harmless to repeat: what is there stays, the configuration is rendered anew.
+    """
+    if problem := suitable_root(root) or missing_programs():
+        raise InstanceError(problem)
+    paths = Paths(root.absolute())
+    _make_directories(paths, config)
+    config.save(paths.root)
+    if not (paths.tls / "server.pem").exists():
+        _self_sign(paths.tls / "server.pem", config.hostname)
+    render(paths.root, config)
+    with closing(Store(paths.store)) as store:
+        maps = Maps(paths)
+        for name in maps.missing():
+            maps.rebuild(name, store.rendered(name))
+    maps.ensure_sni()
+
+
+def _make_directories(paths: Paths, config: HostConfig) -> None:
+    try:
+        postfix, setgid = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid
+    except KeyError as error:
+        raise InstanceError("There is no user postfix: install Debian's package.") from error
+    owners: dict[Path, tuple[int, int, int]] = {
+        paths.root: (0, 0, 0o711),
+        paths.root / "etc": (0, 0, 0o755),
+        paths.root / "store": (0, 0, 0o700),
+        paths.root / "tmp": (0, 0, 0o700),
+        paths.postfix: (0, 0, 0o755),
+        paths.dovecot: (0, 0, 0o755),
+        paths.maps: (0, 0, 0o755),
+        paths.log: (0, 0, 0o755),
+        paths.tls: (0, 0, 0o700),
+        paths.root / "certs": (0, 0, 0o700),
+        paths.root / "homes": (0, 0, 0o711),
+        paths.run: (0, 0, 0o755),
+        paths.queue: (0, 0, 0o755),
+        # Dovecot puts its sockets here, so it has to be there before Dovecot starts.
+        paths.queue / "private": (postfix, 0, 0o700),
+        paths.queue / "public": (postfix, setgid, 0o710),
+        paths.queue / "maildrop": (postfix, setgid, 0o730),
+        paths.data: (postfix, 0, 0o711),
+        paths.root / "state": (0, 0, 0o755),
+        paths.mail: (config.mail_uid, config.mail_gid, 0o700),
+        paths.trash: (0, 0, 0o700),
+    }
+    for path, (user, group, mode) in owners.items():
+        path.mkdir(parents=True, exist_ok=True)
+        os.chown(path, user, group)
+        path.chmod(mode)
+
+
+def _self_sign(target: Path, hostname: str) -> None:
+    """Write key and certificate in one file, as smtpd_tls_chain_files wants them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+
+
+class _Told(Exception):
+    """A signal asked this process to end."""
+
+
+def run(root: Path, server: str) -> int:
+    """Run "postfix" or "dovecot" until it ends or this process gets SIGTERM or SIGINT.
+
+    What an earlier run of this root left behind is ended first. Returns the
+    server's exit code, 0 after a signal; no process of the server is left then.
+    """
+    paths = Paths(root.absolute())
+    load_config(paths.root)
+    if problem := missing_programs():
+        raise InstanceError(problem)
+    with _only_one(paths, server):
+        stop(root, server)
+        process = subprocess.Popen(_command(paths, server), start_new_session=True)
+        previous = [signal.signal(number, _tell) for number in (signal.SIGTERM, signal.SIGINT)]
+        try:
+            return process.wait()
+        except _Told:
+            return 0
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            stop(root, server)
+            _end_group(process.pid, reap=process)
+            # A master that was only just starting had no pid file yet.
+            stop(root, server)
+            for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
+                signal.signal(number, handler)
+
+
+def stop(root: Path, server: str) -> bool:
+    """End a running server and all its processes; return whether it was running."""
+    paths = Paths(root.absolute())
+    master = _master(paths, server)
+    if master is None:
+        return False
+    _end_group(master)
+    return True
+
+
+def running(root: Path, server: str) -> bool:
+    """Say whether the server's master process is there."""
+    return _master(Paths(root.absolute()), server) is not None
+
+
+def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
+    """Say why a server does not answer on its ports, or "" if it does. In seconds."""
+    config = load_config(root.absolute())
+    if server == "postfix":
+        listen, ports, greeting = config.smtp_listen, [config.smtp_port], b"220 "
+    else:
+        listen, ports, greeting = config.login_listen, [config.pop3_port], b"+OK"
+    if not running(root, server):
+        return "is not running"
+    host = "127.0.0.1" if listen == "*" else listen
+    for port in filter(None, ports):
+        try:
+            with socket.create_connection((host, port), timeout) as connection:
+                connection.settimeout(timeout)
+                if not connection.recv(512).startswith(greeting):
+                    return f"gives no greeting on {host} port {port}"
+        except OSError as error:
+            return f"does not answer on {host} port {port}: {error}"
+    if server == "dovecot" and not Doveadm(Paths(root.absolute())).alive():
+        return "does not answer doveadm"
+    return ""
+
+
+def wait_until_answering(root: Path, server: str, seconds: float = 20.0) -> str:
+    """Wait until a server just started answers; return "" or why it still does not."""
+    end = time.monotonic() + seconds
+    while (problem := problem_of(root, server)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return problem
+
+
+def _command(paths: Paths, server: str) -> list[str]:
+    if server == "postfix":
+        return ["postfix", "-c", str(paths.postfix), "start-fg"]
+    return ["dovecot", "-F", "-c", str(paths.dovecot_conf)]
+
+
+def _tell(_number: int, _frame: FrameType | None) -> None:
+    raise _Told
+
+
+@contextmanager
+def _only_one(paths: Paths, server: str) -> Iterator[None]:
+    """Keep two `run` of one server apart; the lock dies with the process that holds it."""
+    with (paths.root / f"run-{server}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InstanceError(f"{server} of {paths.root} is already running.") from error
+        yield
+
+
+def _master(paths: Paths, server: str) -> int | None:
+    """Return the master's process id, if the process of that id is this server's."""
+    file = paths.queue / "pid/master.pid" if server == "postfix" else paths.run / "master.pid"
+    try:
+        process = int(file.read_text())
+        alive = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
+        directory = Path(f"/proc/{process}/cwd").readlink()
+    except (OSError, ValueError):
+        return None
+    name = b"master" if server == "postfix" else b"dovecot"
+    home = paths.queue if server == "postfix" else paths.run
+    # Another process may bear the number of one that is gone.
+    return process if Path(alive.decode()).name.encode() == name and directory == home else None
+
+
+def _end_group(leader: int, reap: subprocess.Popen[bytes] | None = None) -> None:
+    """Ask all processes of a group to end, and end those that are still there after a while."""
+    for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
+        end = time.monotonic() + patience
+        with suppress(ProcessLookupError):
+            # The leader alone is asked: it ends its children in order.
+            (os.kill if number == signal.SIGTERM else os.killpg)(leader, number)
+        while time.monotonic() < end:
+            if reap:
+                reap.poll()
+            if not _group_alive(leader):
+                return
+            time.sleep(0.02)
+
+
+def _group_alive(leader: int) -> bool:
+    """Say whether a process of this group still runs; one that only waits to be reaped does not."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == leader and fields[0] not in "ZX":
+            return True
+    return False

@@ -1,0 +1,130 @@
+"""Postfix's lmdb maps: changed in place while Postfix reads them, no reload needed.
+
+Few keys are changed by `postmap -i -r` and `postmap -d`, which sync each key;
+many by building the map anew in place, which is one transaction that readers
+do not notice. Source: Postfix postmap(1), lmdb_table(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mailhost import programs
+from mailhost.paths import Paths
+
+#: In the order in which additions are made; removals go the other way.
+NAMES = ("mailboxes", "aliases", "domains", "refused")
+
+_TARGET = r"[A-Za-z0-9_][A-Za-z0-9._+=&'~#-]{0,63}@[a-z0-9.-]{3,253}"
+# The grammars were checked when the record was made; these keep a line a line even so.
+_LINES = {
+    "domains": re.compile(r"\A([a-z0-9][a-z0-9.-]{2,252}) \1\Z"),
+    "mailboxes": re.compile(r"\A([a-z0-9][a-z0-9._-]{0,62}@[a-z0-9.-]{3,253}) \1\Z"),
+    "aliases": re.compile(
+        r"\A(?:[a-z0-9_][a-z0-9._+-]{0,63})?@[a-z0-9.-]{3,253} "
+        rf"{_TARGET}(?:, {_TARGET}){{0,999}}\Z"
+    ),
+    "refused": re.compile(
+        r"\A[a-z0-9][a-z0-9._-]{0,62}@[a-z0-9.-]{3,253} 550 5\.1\.1 [A-Za-z ]{1,60}\Z"
+    ),
+}
+
+
+class MapError(RuntimeError):
+    """postmap failed, or a line was about to be written that could mean something else."""
+
+
+def line(name: str, key: str, value: str) -> str:
+    """Return the source line of one key; MapError if it is not a plain line of its map."""
+    text = f"{key} {value}"
+    if not _LINES[name].match(text):
+        raise MapError(f"not a line of the map {name}: {text!a}")
+    return text + "\n"
+
+
+class Maps:
+    """The maps of one server."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Name the maps; nothing is opened. Set `keep` to what postmap shall hold open."""
+        self._paths = paths
+        self.keep: Sequence[int] = ()
+
+    def put(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
+        """Add or replace these keys."""
+        text = "".join(line(name, key, value) for key, value in lines)
+        if text:
+            self._postmap(name, "-i", "-r", text=text)
+
+    def delete(self, name: str, keys: Iterable[str]) -> None:
+        """Remove these keys; one that is not there is no error."""
+        text = "".join(f"{key}\n" for key in keys)
+        if text:
+            self._postmap(name, "-d", "-", text=text, absent=True)
+
+    def rebuild(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
+        """Make the map hold just these lines, in one transaction of the map."""
+        source = self._paths.maps / name
+        with source.open("w", encoding="ascii") as file:
+            file.writelines(line(name, key, value) for key, value in lines)
+        # postmap gives a new map its source's permissions.
+        source.chmod(0o644)
+        self._postmap(name)
+        source.unlink()
+
+    def ask(self, name: str, keys: Iterable[str]) -> programs.Running:
+        """Start looking up these keys; `answers` reads the result."""
+        text = "".join(f"{key}\n" for key in keys)
+        return programs.start(self._command(name, "-q", "-"), text)
+
+    def contents(self, name: str) -> Iterator[tuple[str, str]]:
+        """Yield every key and value of the map, in the order of the keys' bytes."""
+        for text in programs.lines(self._command(name, "-s")):
+            key, _, value = text.partition("\t")
+            yield key, value
+
+    def rebuild_sni(self, files: Mapping[str, Path]) -> None:
+        """Make `sni` hold the content of each domain's file (postmap -F): key, then chain."""
+        source = self._paths.maps / "sni"
+        descriptor = os.open(source, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.writelines(f"{domain} {path}\n" for domain, path in files.items())
+        # The map holds private keys and takes its source's mode: closed to all but root,
+        # as whom smtpd(8) opens it.
+        self._postmap("sni", "-F")
+        source.unlink()
+
+    def ensure_sni(self) -> None:
+        """Make an empty `sni` if there is none: Postfix does not start TLS without it."""
+        if not self._file("sni").exists():
+            self.rebuild_sni({})
+
+    def missing(self) -> list[str]:
+        """Return the maps that do not exist yet."""
+        return [name for name in NAMES if not self._file(name).exists()]
+
+    def _file(self, name: str) -> Path:
+        return self._paths.maps / f"{name}.lmdb"
+
+    def _command(self, name: str, *options: str) -> list[str]:
+        table = f"lmdb:{self._paths.maps / name}"
+        return ["postmap", "-c", str(self._paths.postfix), *options, table]
+
+    def _postmap(self, name: str, *options: str, text: str = "", absent: bool = False) -> None:
+        answer = programs.run(self._command(name, *options), text, self.keep)
+        # With -d, 1 without a word says that some key was not there.
+        if answer.code and not (absent and answer.code == 1 and not answer.err):
+            raise MapError(f"postmap on {name}: {answer.err or answer.code}")
+
+
+def answers(running: programs.Running) -> dict[str, str]:
+    """Return what `Maps.ask` found; MapError if postmap failed."""
+    answer = running.answer()
+    # postmap ends with 1, and no word, when it found nothing.
+    if answer.code not in (0, 1) or answer.err:
+        raise MapError(f"postmap -q: {answer.err or answer.code}")
+    pairs = (text.partition("\t") for text in answer.out.splitlines())
+    return {key: value for key, _, value in pairs}

@@ -1,0 +1,121 @@
+"""Where everything of one mail server lies, below its root.
+
+The servers' own users must reach what is theirs: the root can be walked
+through, while the store, keys and mail are closed to others.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailhost import grammar
+from mailhost.config import plain_path
+
+# A unix socket's path ends at 107 bytes (unix(7)); Dovecot's longest below base_dir is
+# "/run/token-login/imap-urlauth", Postfix's "/queue/private/dovecot-lmtp".
+MAX_ROOT = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The files and directories of the server in `root`."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        """The SQLite database: the server's truth."""
+        return self.root / "store" / "mail.db"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock makes one worker the only one."""
+        return self.root / "apply.lock"
+
+    @property
+    def maps(self) -> Path:
+        """Postfix's maps, readable to Postfix's user."""
+        return self.root / "maps"
+
+    @property
+    def postfix(self) -> Path:
+        """Postfix's config_directory."""
+        return self.root / "etc" / "postfix"
+
+    @property
+    def queue(self) -> Path:
+        """Postfix's queue_directory."""
+        return self.root / "queue"
+
+    @property
+    def data(self) -> Path:
+        """Postfix's data_directory."""
+        return self.root / "data"
+
+    @property
+    def dovecot(self) -> Path:
+        """The directory of Dovecot's configuration."""
+        return self.root / "etc" / "dovecot"
+
+    @property
+    def dovecot_conf(self) -> Path:
+        """Dovecot's main file, for `-c`."""
+        return self.dovecot / "dovecot.conf"
+
+    @property
+    def run(self) -> Path:
+        """Dovecot's base_dir."""
+        return self.root / "run"
+
+    @property
+    def log(self) -> Path:
+        """Both servers' logs."""
+        return self.root / "log"
+
+    @property
+    def mail(self) -> Path:
+        """The mailboxes, as ID[:2]/ID."""
+        return self.root / "mail"
+
+    @property
+    def trash(self) -> Path:
+        """The deleted mailboxes, as ID; on the file system of `mail`."""
+        return self.root / "trash"
+
+    @property
+    def tls(self) -> Path:
+        """The server's own certificate, and checked copies of the domains'."""
+        return self.root / "tls"
+
+    def home(self, mailbox_id: str) -> Path:
+        """Return a mailbox's directory; GrammarError for anything but an id."""
+        grammar.check_mailbox_id(mailbox_id)
+        return self.mail / mailbox_id[:2] / mailbox_id
+
+    def trashed(self, mailbox_id: str) -> Path:
+        """Return a deleted mailbox's directory; GrammarError for anything but an id."""
+        grammar.check_mailbox_id(mailbox_id)
+        return self.trash / mailbox_id
+
+
+def suitable_root(path: Path) -> str | None:
+    """Say in one sentence why no mail server can live in `path`, or return None.
+
+    `path` need not exist yet.
+    """
+    path = path.absolute()
+    if not plain_path(path):
+        return f"{path} has characters that Postfix or Dovecot would misread."
+    if len(str(path)) > MAX_ROOT:
+        return f"{path} is too long for unix sockets ({len(str(path))} > {MAX_ROOT} characters)."
+    for parent in (path, *path.parents):
+        if parent.exists() and not parent.is_dir():
+            return f"{parent} is not a directory."
+        if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
+            return (
+                f"{parent} is closed to other users, so the users of Postfix and Dovecot cannot"
+                f" get through it (chmod o+x {parent} would let them)."
+            )
+    return None

@@ -1,0 +1,143 @@
+"""What the store says and the outside world does not know yet: done here, in order.
+
+Every step may be killed and is done again by the next call: what is left to do
+is in the store, and is forgotten only once it is done.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from mailhost.dovecot import Doveadm, NoAnswer
+from mailhost.maps import NAMES, Maps
+from mailhost.paths import Paths
+from mailhost.store import Store
+
+#: From this many keys on, building a map anew is quicker than changing it key by key.
+REBUILD_FROM = 200
+
+log = logging.getLogger(__name__)
+
+
+class Settler:
+    """Brings maps, sessions and directories of one server to what its store says."""
+
+    def __init__(self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm) -> None:
+        """Take what it works with. `instants` are called between steps, for tests."""
+        self._paths = paths
+        self._store = store
+        self._maps = maps
+        self._doveadm = doveadm
+        self.at: Callable[[str], None] = lambda _instant: None
+
+    def settle(self) -> str:
+        """Do all that is left to do; return why sessions could not be ended, or "".
+
+        MapError or OSError if a map could not be written.
+        """
+        self.at("committed")
+        for mailbox_id in self._store.unsettled("restoring"):
+            self._restore(mailbox_id)
+        self._flush()
+        self.at("flushed")
+        problem = self._kick()
+        self.at("kicked")
+        for mailbox_id in self._store.unsettled("closing"):
+            self._close(mailbox_id)
+        return problem
+
+    # Maps
+
+    def _flush(self) -> None:
+        dirty = self._store.dirty()
+        if not dirty:
+            return
+        # A mailbox before the address that leads to it, and a domain last: then nothing
+        # of it is refused. Removals go the other way.
+        for name in NAMES:
+            self._add(name, dirty.get(name, []))
+            self.at(f"added {name}")
+        for name in reversed(NAMES):
+            self._remove(name, dirty.get(name, []))
+        self.at("removed")
+        with self._store.transaction():
+            for name in dirty:
+                self._store.forget_dirty(name)
+
+    def _add(self, name: str, keys: list[str]) -> None:
+        if len(keys) > REBUILD_FROM:
+            self._maps.rebuild(name, self._store.rendered(name))
+            return
+        lines = ((key, self._store.line(name, key)) for key in keys)
+        self._maps.put(name, [(key, value) for key, value in lines if value is not None])
+
+    def _remove(self, name: str, keys: list[str]) -> None:
+        if len(keys) <= REBUILD_FROM:
+            self._maps.delete(name, [key for key in keys if self._store.line(name, key) is None])
+
+    # Sessions
+
+    def _kick(self) -> str:
+        names = self._store.to_kick()
+        if not names:
+            return ""
+        try:
+            self._doveadm.kick(names)
+        except NoAnswer as error:
+            # Remembered for the next call. Mailboxes may close even so: nobody can log in.
+            return f"open sessions could not be ended: {error}"
+        self._store.forget_kicks(names)
+        return ""
+
+    # Directories
+
+    def _restore(self, mailbox_id: str) -> None:
+        source, target = self._paths.trashed(mailbox_id), self._paths.home(mailbox_id)
+        if source.exists():
+            if target.exists():
+                # Mail that arrived while the mailbox was being closed made it anew.
+                self.set_aside(target, datetime.now(UTC))
+            self._make_shard(mailbox_id)
+            (source / "trashed.json").unlink(missing_ok=True)
+            source.rename(target)
+        self.at("moved back")
+        self._store.restored(mailbox_id)
+
+    def set_aside(self, home: Path, now: datetime) -> None:
+        """Put a directory that belongs to no mailbox into the trash, under an id of its own."""
+        mailbox_id = uuid4().hex
+        self._store.add_stray(mailbox_id, now)
+        home.rename(self._paths.trashed(mailbox_id))
+
+    def _close(self, mailbox_id: str) -> None:
+        source, target = self._paths.home(mailbox_id), self._paths.trashed(mailbox_id)
+        try:
+            if source.exists() and not target.exists():
+                source.rename(target)
+            self.at("moved to trash")
+            if target.exists():
+                self._label(mailbox_id)
+        except OSError:
+            # It stays closing, and no login finds it; the next call tries again.
+            log.exception("mailbox %s could not be moved to the trash", mailbox_id)
+            return
+        self._store.closed(mailbox_id)
+
+    def _label(self, mailbox_id: str) -> None:
+        """Say beside the mail whose it was, for who has nothing but the directory."""
+        details = self._store.trash_details(mailbox_id) or {}
+        text = json.dumps({"mailbox_id": mailbox_id} | details, indent=2)
+        (self._paths.trashed(mailbox_id) / "trashed.json").write_text(text + "\n")
+
+    def _make_shard(self, mailbox_id: str) -> None:
+        shard = self._paths.home(mailbox_id).parent
+        if not shard.exists():
+            shard.mkdir(mode=0o700)
+            owner = self._paths.mail.stat()
+            os.chown(shard, owner.st_uid, owner.st_gid)
