@@ -1,0 +1,1 @@
+"""Customers, plans, domains and POP accounts: the User Manager."""

@@ -1,0 +1,11 @@
+"""App configuration."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class AccountsConfig(AppConfig):
+    """Customers and what they own."""
+
+    name = "accounts"
+    verbose_name = _("Customers and accounts")

@@ -1,0 +1,89 @@
+"""What a mailbox or a domain may be called, in words for the person who typed it.
+
+The grammars themselves are mailhost's, which checks them again where a name is
+written into a mail server's file.
+"""
+
+import re
+
+import idna
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from mailhost import grammar
+
+NAME_HINT = gettext_lazy("Lower-case letters a-z, digits, . _ - (1 to 32 characters)")
+
+# Names that Debian, Postfix or a standard gives a meaning of its own. First Debian's
+# base-passwd and the users of packages on a mail server, then RFC 2142 and what mail
+# software writes as itself, then ours.
+_RESERVED = """
+root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody
+_apt systemd-network systemd-resolve systemd-timesync messagebus sshd redis postgres postfix
+postdrop dovecot dovenull vmail proftpd ftp clamav opendkim nginx
+postmaster abuse mailer-daemon hostmaster webmaster noc security usenet double-bounce bounce
+maildaemon noreply no-reply
+admin administrator operator plusmail
+"""
+RESERVED = frozenset(_RESERVED.split())
+
+_WIDE = re.compile(r"[^\x00-\x7f]")
+
+
+def clean_mailbox_name(text: str) -> str:
+    """Return a new mailbox's name in its stored form; ValidationError says what to change."""
+    name = text.strip().lower()
+    if "@" in name:
+        raise ValidationError(_("Enter only the part before the @."), code="at")
+    if _WIDE.search(name):
+        raise ValidationError(
+            _("Use half-width letters and digits only (a-z, 0-9)."), code="full_width"
+        )
+    if len(name) > 32:
+        raise ValidationError(_("Use at most 32 characters."), code="long")
+    if not grammar.MAILBOX_NAME.match(name):
+        raise ValidationError(
+            _(
+                "Use lower-case letters a-z, digits and . _ - only. The name starts with a letter "
+                "or digit and has no dot at its end and no two dots in a row."
+            ),
+            code="form",
+        )
+    if name in RESERVED:
+        raise ValidationError(
+            _("This name is reserved for the mail system. Choose another one."), code="reserved"
+        )
+    return name
+
+
+def clean_domain_name(text: str) -> str:
+    """Return a domain's name as stored: lower case, international names as xn-- (IDNA 2008)."""
+    name = text.strip().lower().rstrip(".")
+    try:
+        if not name.isascii():
+            name = idna.encode(name, uts46=True).decode()
+        for label in name.split("."):
+            if label.startswith("xn--"):
+                idna.decode(label)
+    except idna.IDNAError as error:
+        raise ValidationError(_("This is not a valid domain name."), code="idna") from error
+    if not grammar.DOMAIN.match(name):
+        raise ValidationError(_("This is not a valid domain name."), code="form")
+    return name
+
+
+def readable_domain(name: str) -> str:
+    """Return a domain as people read it: xn-- labels in their own script."""
+    if "xn--" not in name:
+        return name
+    try:
+        return idna.decode(name)
+    except idna.IDNAError:
+        return name
+
+
+def readable_address(address: str) -> str:
+    """Return an address with its domain as people read it."""
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{readable_domain(domain)}"

@@ -1,0 +1,62 @@
+"""A mailbox's password: what is accepted, and the hash that the servers verify.
+
+The hash is made through passlib's API in a scheme that both Dovecot and crypt(3)
+verify (the FTP server reads the same one), written with Dovecot's {SCHEME} prefix.
+docs/performance.md says why SHA512-CRYPT and how many rounds.
+"""
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.utils.translation import gettext as _
+from passlib.hash import bcrypt, sha512_crypt
+
+SCHEMES: dict[str, Any] = {"SHA512-CRYPT": sha512_crypt, "BLF-CRYPT": bcrypt}
+LONGEST = 64  # bcrypt refuses more than 72 bytes
+# Without characters that look alike in print.
+ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+
+def make_hash(password: str) -> str:
+    """Return the hash of an accepted password in the scheme of the settings."""
+    scheme = settings.MAILBOX_PASSWORD_SCHEME
+    if scheme not in SCHEMES:
+        raise ImproperlyConfigured(f"MAILBOX_PASSWORD_SCHEME must be one of {sorted(SCHEMES)}")
+    hasher = SCHEMES[scheme].using(rounds=settings.MAILBOX_PASSWORD_ROUNDS)
+    if scheme == "BLF-CRYPT":
+        hasher = hasher.using(ident="2y")  # crypt(3) and ProFTPD know $2y$
+    return f"{{{scheme}}}{hasher.hash(password)}"
+
+
+def verify(password: str, stored: str) -> bool:
+    """Whether `password` is the one that `stored` was made from."""
+    scheme, _brace, text = stored.removeprefix("{").partition("}")
+    return scheme in SCHEMES and bool(SCHEMES[scheme].verify(password, text))
+
+
+def unusable_hash() -> str:
+    """Return the hash of a password that nobody knows."""
+    return make_hash(generate())
+
+
+def generate() -> str:
+    """Return a password of 16 characters, some 93 bits, easy to copy by hand."""
+    return "".join(secrets.choice(ALPHABET) for _place in range(16))
+
+
+def check(password: str, *, name: str = "") -> None:
+    """Refuse what a mail program could not send, and what is easily guessed."""
+    if not password.isascii() or not password.isprintable() or " " in password:
+        raise ValidationError(
+            _("Use half-width letters, digits and symbols, without spaces."), code="characters"
+        )
+    if len(password) > LONGEST:
+        raise ValidationError(
+            _("Use at most %(most)d characters.") % {"most": LONGEST}, code="long"
+        )
+    if name and password.lower() == name.lower():
+        raise ValidationError(_("The password must differ from the name."), code="same")
+    validate_password(password)

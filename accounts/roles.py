@@ -1,0 +1,51 @@
+"""Who may do what: the one place that views and the admin ask.
+
+Another customer's object is a 404 for every method, so that nobody learns that it
+exists; a customer whose plan leaves accounts to us sees the page without the buttons.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.cache import never_cache
+
+from accounts.models import Domain
+
+P = ParamSpec("P")
+DomainView = Callable[Concatenate[HttpRequest, Domain, P], HttpResponse]
+
+
+def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
+    """Give a view the domain named in its address, if this login may look after it.
+
+    Nothing such a page shows may stay in a shared cache or a browser's history.
+    """
+
+    @never_cache
+    @login_required
+    @wraps(view)
+    def guarded(request: HttpRequest, domain: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        visible = Domain.objects.visible_to(request.user)
+        found = get_object_or_404(
+            visible.select_related("customer", "plan", "server", "fixed_account__domain"),
+            name=domain,
+        )
+        return view(request, found, *args, **kwargs)
+
+    return guarded
+
+
+def may_change_accounts(domain: Domain) -> bool:
+    """Whether the domain's owner adds and deletes accounts without asking us (manual, 1.3)."""
+    return domain.plan.self_service
+
+
+def require_self_service(domain: Domain) -> None:
+    """Raise PermissionDenied where the plan leaves accounts to the operator."""
+    if not may_change_accounts(domain):
+        raise PermissionDenied

@@ -1,0 +1,104 @@
+"""What this app tells the mail servers, and what it does once they have confirmed it."""
+
+from collections.abc import Iterator, Sequence
+
+from django.utils.translation import gettext as _
+
+from accounts.models import Account, DeletedAccount, Domain
+from mailhost.records import HostedDomain, Mailbox
+from propagation.models import Change, MailServer
+
+
+class DomainSource:
+    """Hosted domains."""
+
+    kind = "domain"
+
+    def records(self, server: MailServer) -> Iterator[HostedDomain]:
+        """Yield a record per domain of this server."""
+        domains = Domain.objects.filter(server=server).select_related("fixed_account__domain")
+        for domain in domains.iterator(chunk_size=2000):
+            yield HostedDomain(
+                name=domain.name, fixed_address=domain.fixed_account.address, home=domain.home
+            )
+
+    def restore(self, change: Change) -> None:
+        """Leave the domain as it is: the panel never changes one after it was opened.
+
+        A new domain whose change is cancelled (by the operator) stays in the panel,
+        and `reconcile --repair` brings it to its server.
+        """
+
+    def applied(self, changes: Sequence[Change]) -> None:
+        """Nothing is left to do for a domain."""
+
+    def describe(self, change: Change) -> str:
+        """Say what happens to the domain."""
+        name = change.key.partition(":")[2]
+        if change.removes:
+            return _("Close the domain %(name)s") % {"name": name}
+        return _("Open the domain %(name)s") % {"name": name}
+
+
+class MailboxSource:
+    """POP accounts."""
+
+    kind = "mailbox"
+
+    def records(self, server: MailServer) -> Iterator[Mailbox]:
+        """Yield a record per account of this server, without those that are being deleted."""
+        leaving = Change.objects.open().filter(server=server, after=None).values_list("key")
+        gone = {key for (key,) in leaving}
+        accounts = Account.objects.filter(server=server).select_related("domain__plan")
+        for account in accounts.iterator(chunk_size=2000):
+            if account.key not in gone:
+                yield account.record()
+
+    def restore(self, change: Change) -> None:
+        """Undo a new account, a new password or a deletion that never reached the server."""
+        was = change.was()
+        account = Account.objects.filter(server=change.server_id, name=_name(change))
+        if was is None:
+            account.delete()
+        elif isinstance(was, Mailbox):
+            account.update(password_hash=was.password_hash)
+
+    def applied(self, changes: Sequence[Change]) -> None:
+        """Move the accounts whose mailboxes are gone into the panel's list of deleted ones."""
+        removed = [change for change in changes if change.removes]
+        if not removed:
+            return
+        accounts = Account.objects.filter(
+            server=removed[0].server_id, name__in=[_name(change) for change in removed]
+        )
+        DeletedAccount.objects.bulk_create(
+            DeletedAccount(
+                id=account.pk,
+                domain_id=account.domain_id,
+                server_id=account.server_id,
+                name=account.name,
+                password_hash=account.password_hash,
+                quota_bytes=account.quota_bytes,
+            )
+            for account in accounts
+        )
+        accounts.delete()
+
+    def describe(self, change: Change) -> str:
+        """Say what happens to the account."""
+        name = {"name": _name(change)}
+        if change.creates:
+            return _("Add the account %(name)s") % name
+        if change.removes:
+            return _("Delete the account %(name)s") % name
+        if change.renews_password:
+            return _("Change the password of %(name)s") % name
+        return _("Change the account %(name)s") % name
+
+
+def _name(change: Change) -> str:
+    return change.key.partition(":")[2]
+
+
+domains = DomainSource()
+mailboxes = MailboxSource()

@@ -1,0 +1,185 @@
+"""The User Manager, and the login to the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.views import LoginView
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts import passwords
+from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
+from accounts.languages import remember
+from accounts.models import Account, Domain, User
+from accounts.roles import in_domain, may_change_accounts, require_self_service
+from propagation.models import due_from_now
+from propagation.progress import Progress, progress_of
+
+PAGE_SIZE = 50
+ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
+# Given by plusmail.urls: the addresses through which mail reaches each mailbox of a page, and
+# whether another app can offer a way round a taken name.
+LeadingTo = Callable[[Iterable[Account]], dict[str, list[str]]]
+Offer = Callable[[Domain, str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the list."""
+
+    account: Account
+    progress: Progress
+    addresses: list[str]
+    fixed: bool
+
+
+class PanelLoginView(LoginView):
+    """Log in; the language chosen in an earlier session comes back with it."""
+
+    template_name = "accounts/login.html"
+    form_class = LoginForm
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Log the user in and remember the language."""
+        response = super().form_valid(form)
+        user = form.get_user()
+        if isinstance(user, User) and user.language:
+            remember(response, user.language)
+        return response
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def user_manager(
+    request: HttpRequest, domain: Domain, *, leading_to: LeadingTo, offer: Offer
+) -> HttpResponse:
+    """List the domain's accounts, and add one."""
+    form = OpenAccountForm(request.POST or None, domain=domain, by=request.user)
+    if request.method == "POST":
+        require_self_service(domain)
+        if "generate" in request.POST:
+            form = with_generated_password(form, OpenAccountForm, domain=domain, by=request.user)
+        elif form.is_valid() and (account := form.save()):
+            messages.success(request, will_work(account))
+            return redirect("user_manager", domain.name)
+    return render_user_manager(request, domain, form, leading_to=leading_to, offer=offer)
+
+
+def render_user_manager(
+    request: HttpRequest,
+    domain: Domain,
+    form: OpenAccountForm,
+    *,
+    leading_to: LeadingTo,
+    offer: Offer,
+    taken: str = "",
+) -> HttpResponse:
+    """Return the page. `taken` is the name for which the assistant's offer is being filled in."""
+    listing = ListForm(request.GET)
+    page = _page(domain, listing, request.GET.get("page"))
+    if not taken and form.is_bound and form.name_taken():
+        taken = form.cleaned_data.get("name") or form.data.get("name", "").strip().lower()
+    rows = _rows(domain, page, leading_to)
+    used = page.paginator.count if not listing.text() else domain.accounts.count()
+    return render(
+        request,
+        "accounts/user_manager.html",
+        {
+            "domain": domain,
+            "form": form,
+            "taken": taken,
+            "proposed": offer(domain, taken) if taken else None,
+            "own_account": bool(taken) and domain.accounts.filter(name=taken).exists(),
+            "page": page,
+            "rows": rows,
+            "moving": any(row.progress.change for row in rows),
+            "used": used,
+            "full": used >= domain.plan.account_limit,
+            "self_service": may_change_accounts(domain),
+            "q": listing.text(),
+            "sort": listing.order(),
+        },
+        status=200 if not form.errors else 422,
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def change_password(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
+    """Give an account another password; the page says from when it counts."""
+    account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
+    account.domain = domain
+    form = PasswordForm(request.POST or None)
+    if request.method == "POST":
+        if "generate" in request.POST:
+            form = with_generated_password(form, PasswordForm)
+        elif form.is_valid() and form.save(account, by=request.user):
+            messages.success(
+                request,
+                _(
+                    "The new password of %(name)s counts from about %(time)s. Until then the "
+                    "present one works."
+                )
+                % {"name": account.name, "time": clock(due_from_now())},
+            )
+            return redirect("user_manager", domain.name)
+    context = {"domain": domain, "account": account, "form": form, "due_at": due_from_now()}
+    return render(request, "accounts/password.html", context, status=422 if form.errors else 200)
+
+
+def with_generated_password(form: Any, kind: Any, **kwargs: Any) -> Any:
+    """Return the form again with what was typed, and a fresh password to copy."""
+    initial = {name: form.data.get(name, "") for name in form.fields}
+    fresh = kind(initial={**initial, "password": passwords.generate()}, **kwargs)
+    fresh.fields["password"].show()
+    fresh.generated = True
+    return fresh
+
+
+def will_work(account: Account) -> str:
+    """Say from when a new account works."""
+    return _("%(address)s will work from about %(time)s.") % {
+        "address": account,
+        "time": clock(due_from_now()),
+    }
+
+
+def clock(moment: Any) -> str:
+    """Return a time of day as the reader's clock shows it."""
+    return date_format(localtime(moment), "TIME_FORMAT")
+
+
+def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Account]:
+    """Return the part of the list that was asked for; a number too high gives the last one."""
+    accounts = domain.accounts.order_by(ORDERS[listing.order()], "pk")
+    if text := listing.text():
+        accounts = accounts.filter(name__contains=text.partition("@")[0])
+    return Paginator(accounts, PAGE_SIZE).get_page(number)
+
+
+def _rows(domain: Domain, page: Page[Account], leading_to: LeadingTo) -> list[Row]:
+    """Put together what the list shows, in a fixed number of queries."""
+    accounts = list(page.object_list)
+    for account in accounts:
+        account.domain = domain
+    progress = progress_of(domain.server_id, [account.key for account in accounts])
+    addresses = leading_to(accounts)
+    return [
+        Row(
+            account=account,
+            progress=progress[account.key],
+            addresses=addresses.get(account.address, []),
+            fixed=account.pk == domain.fixed_account_id or account.is_fixed,
+        )
+        for account in accounts
+    ]

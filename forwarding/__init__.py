@@ -1,0 +1,1 @@
+"""Forwarding addresses: Email Forwarding."""

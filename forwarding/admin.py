@@ -1,0 +1,70 @@
+"""The operator's page for forwarding addresses."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin import OpeningAdmin, OpeningForm
+from forwarding.models import ForwardingAddress
+
+
+class OpenForwardingForm(OpeningForm):
+    """A new forwarding address."""
+
+    destinations = forms.CharField(
+        label=_("Destinations"), widget=forms.Textarea, help_text=_("One address per line.")
+    )
+
+    class Meta:
+        model = ForwardingAddress
+        fields = ["domain", "local_part"]
+
+    def open(self) -> ForwardingAddress:
+        """Open the address."""
+        data = self.cleaned_data
+        return ForwardingAddress.objects.open(
+            domain=data["domain"],
+            local_part=data["local_part"],
+            destinations=data["destinations"].splitlines(),
+            by=self.by,
+        )
+
+
+@admin.register(ForwardingAddress)
+class ForwardingAdmin(OpeningAdmin):
+    """Forwarding addresses of every domain."""
+
+    add_form = OpenForwardingForm
+    list_display = ["__str__", "destination_list", "domain"]
+    list_select_related = ["domain"]
+    list_filter = ["domain__server"]
+    search_fields = ["local_part", "domain__name", "destinations__address"]
+    autocomplete_fields = ["domain"]
+    actions = ["delete_after_the_delay"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Fetch the destinations of a page at once."""
+        return super().get_queryset(request).prefetch_related("destinations")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show where the address leads."""
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields, "destination_list"] if obj else fields
+
+    @admin.display(description=_("Destinations"))
+    def destination_list(self, obj: ForwardingAddress) -> str:
+        """Return the destinations in one line."""
+        return ", ".join(obj.leads_to())
+
+    @admin.action(description=_("Delete after the delay"))
+    def delete_after_the_delay(self, request: HttpRequest, queryset: Any) -> None:
+        """Withdraw the chosen addresses."""
+        for forwarding in queryset:
+            try:
+                forwarding.withdraw(by=request.user)
+            except ValidationError as error:
+                self.message_user(request, " ".join(error.messages), messages.ERROR)

@@ -1,0 +1,127 @@
+"""Forms of Email Forwarding: text in, reasons next to fields; the rules are the models'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Domain, accounts_by_address
+from forwarding.addresses import clean_destinations, clean_local_part
+from forwarding.models import ForwardingAddress
+
+
+class DestinationsWidget(forms.Widget):
+    """One box per destination; every box carries the same name."""
+
+    template_name = "forwarding/_destinations.html"
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        """Return what stands in the boxes."""
+        values: list[str] = data.getlist(name) if hasattr(data, "getlist") else data.get(name, [])
+        return values
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        """Show at least one box, and no more empty ones than were asked for."""
+        context = super().get_context(name, value, attrs)
+        context["widget"]["values"] = list(value or [""])
+        return context
+
+
+class DestinationsField(forms.Field):
+    """The addresses to forward to, in their order."""
+
+    widget = DestinationsWidget
+
+    def clean(self, value: Any) -> list[str]:
+        """Return the destinations as stored."""
+        return clean_destinations(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether anything was typed."""
+        return list(initial or []) != list(data or [])
+
+
+class DestinationsForm(forms.Form):
+    """Where an existing address leads, or the domain's catch-all."""
+
+    destination = DestinationsField(label=_("Forward it to this address"))
+    keep_copy = forms.BooleanField(
+        label=_("Also keep it in the mailbox of the same address"), required=False
+    )
+
+    def __init__(self, *args: Any, domain: Domain, by: Any, **kwargs: Any) -> None:
+        """Take the domain to which the address belongs, and who asks for it."""
+        super().__init__(*args, **kwargs)
+        self.domain = domain
+        self.by = by
+
+    def with_another_box(self) -> DestinationsForm:
+        """Return the form with what was typed and one more empty box, nothing judged yet."""
+        typed = {
+            name: field.widget.value_from_datadict(self.data, self.files, name)
+            for name, field in self.fields.items()
+        }
+        typed["destination"] = [*typed["destination"], ""]
+        return type(self)(initial=typed, domain=self.domain, by=self.by)
+
+    def save(self, address: ForwardingAddress) -> bool:
+        """Lead the address to the destinations, or put the reason why not on the form."""
+        return self._try(address.lead, self._destinations(address.address))
+
+    def save_catch_all(self) -> bool:
+        """Make the domain's catch-all, or put the reason why not on the form."""
+        return self._open("")
+
+    def _open(self, local_part: str) -> bool:
+        destinations = self._destinations(f"{local_part}@{self.domain.name}")
+        return self._try(
+            ForwardingAddress.objects.open,
+            destinations,
+            domain=self.domain,
+            local_part=local_part,
+        )
+
+    def _destinations(self, address: str) -> list[str]:
+        """Return the destinations, with the address's own mailbox where a copy is to stay."""
+        typed: list[str] = self.cleaned_data["destination"]
+        if not self.cleaned_data.get("keep_copy") or address in typed:
+            return typed
+        return [address, *typed] if accounts_by_address([address]) else typed
+
+    def _try(self, action: Any, destinations: list[str], **kwargs: Any) -> bool:
+        try:
+            action(destinations=destinations, by=self.by, **kwargs)
+        except ValidationError as error:
+            self._put(error)
+            return False
+        return True
+
+    def _put(self, error: ValidationError) -> None:
+        """Put an error where it can be mended."""
+        of_name = getattr(error, "code", None) in {"exists", "fixed"}
+        field = "local_part" if of_name and "local_part" in self.fields else "destination"
+        self.add_error(None if hasattr(error, "error_dict") else field, error)
+
+
+class OpenForwardForm(DestinationsForm):
+    """Add a forwarding address."""
+
+    local_part = forms.CharField(
+        label=_("Mail for this address"),
+        max_length=200,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    field_order = ["local_part", "destination", "keep_copy"]
+
+    def clean_local_part(self) -> str:
+        """Return the local part as stored."""
+        return clean_local_part(self.cleaned_data["local_part"])
+
+    def save_new(self) -> bool:
+        """Open the address, or put the reason why not on the form."""
+        return self._open(self.cleaned_data["local_part"])

@@ -1,0 +1,374 @@
+"""Forwarding addresses and where they lead.
+
+A row lives until its server has confirmed that the address is gone. The rules of
+one address stand here; those of the whole map of addresses in `routes`. Edits are
+made one after the other for all customers (a lock on the mail servers' rows), since
+two harmless edits at the same moment could close a circle together.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import Account, Domain, accounts_by_address
+from accounts.names import readable_domain
+from forwarding import addresses, routes
+from mailhost import grammar
+from mailhost.records import Address
+from propagation.models import Change, MailServer
+
+
+class ForwardingQuerySet(models.QuerySet["ForwardingAddress"]):
+    """Which addresses, and how one comes to be."""
+
+    def visible_to(self, user: Any) -> ForwardingQuerySet:
+        """Return the addresses of the domains that this login may look after."""
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(domain__customer__user=user)
+
+    def routes(
+        self, domains: Iterable[str], local_parts: Collection[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return where these local parts of these domains lead, by address."""
+        rows = Destination.objects.filter(
+            forwarding__domain__name__in=list(domains), forwarding__local_part__in=local_parts
+        ).order_by("position")
+        found: dict[str, list[str]] = defaultdict(list)
+        for local, domain, to in rows.values_list(
+            "forwarding__local_part", "forwarding__domain__name", "address"
+        ):
+            found[f"{local}@{domain}"].append(to)
+        return {address: tuple(leads) for address, leads in found.items()}
+
+    def naming(self, address: str) -> ForwardingQuerySet:
+        """Return the addresses that name this one as a destination."""
+        return self.filter(destinations__lowered=address.lower()).distinct()
+
+    def open(
+        self,
+        *,
+        domain: Domain,
+        local_part: str,
+        destinations: list[str],
+        by: Any = None,
+        group: uuid.UUID | None = None,
+    ) -> ForwardingAddress:
+        """Create a forwarding address that its server will have once the change is due.
+
+        An empty local part is the domain's catch-all. Raises ValidationError in words
+        for the customer; an address that is just being deleted is taken up again.
+        """
+        if local_part:
+            local_part = addresses.clean_local_part(local_part)
+        with transaction.atomic():
+            one_at_a_time()
+            row = self.filter(domain=domain, local_part=local_part).first()
+            if row is not None and not row.is_leaving():
+                raise ValidationError(
+                    _("%(address)s is already forwarded. Change it in the list below.")
+                    % {"address": row},
+                    code="exists",
+                )
+            if row is None:
+                row = ForwardingAddress(domain=domain, local_part=local_part)
+            row.lead(destinations, by=by, group=group)
+        return row
+
+
+class ForwardingAddress(models.Model):
+    """`local part @ domain`, delivering to one or more addresses; "" is the catch-all."""
+
+    domain = models.ForeignKey(
+        Domain,
+        models.PROTECT,
+        related_name="forwarding_addresses",
+        verbose_name=gettext_lazy("domain"),
+    )
+    local_part = models.CharField(gettext_lazy("part before the @"), max_length=64, blank=True)
+    created_at = models.DateTimeField(gettext_lazy("created"), default=now, editable=False)
+
+    objects = ForwardingQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = gettext_lazy("forwarding address")
+        verbose_name_plural = gettext_lazy("forwarding addresses")
+        ordering = ["local_part"]
+        constraints = [
+            models.UniqueConstraint(
+                name="address_once_per_domain",
+                fields=["domain", "local_part"],
+                violation_error_message=gettext_lazy("This address is already forwarded."),
+                violation_error_code="exists",
+            ),
+            models.CheckConstraint(
+                name="local_part_form",
+                condition=Q(local_part="") | Q(local_part__regex=grammar.LOCAL_PART.pattern),
+                violation_error_message=gettext_lazy("This name has a form that is not allowed."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.local_part or '*'}@{readable_domain(self.domain.name)}"
+
+    @property
+    def address(self) -> str:
+        """The address as stored; "@domain" for the catch-all."""
+        return f"{self.local_part}@{self.domain.name}"
+
+    @property
+    def key(self) -> str:
+        """The key of this address's record."""
+        return f"address:{self.address}"
+
+    @property
+    def is_catch_all(self) -> bool:
+        """Whether this takes the mail for every name that the domain does not have."""
+        return self.local_part == ""
+
+    def leads_to(self) -> list[str]:
+        """Return the destinations in their order."""
+        return [row.address for row in self.destinations.all()]
+
+    def keeps_copy(self) -> bool:
+        """Whether mail also stays in the mailbox of the same address."""
+        return self.address in self.leads_to()
+
+    def record(self) -> Address | None:
+        """Return what the mail server holds of this address; None before it leads anywhere."""
+        leads_to = tuple(
+            self.destinations.order_by("position").values_list("address", flat=True)
+            if self.pk
+            else ()
+        )
+        return Address(self.local_part, self.domain.name, leads_to) if leads_to else None
+
+    def is_leaving(self) -> bool:
+        """Whether the address is being deleted."""
+        open_changes = Change.objects.open().of(self.domain.server_id, [self.key]).order_by("-pk")
+        newest = open_changes.first()
+        return newest is not None and newest.removes
+
+    def lead(
+        self, destinations: list[str], *, by: Any = None, group: uuid.UUID | None = None
+    ) -> None:
+        """Lead the address to these destinations from the change's due time on.
+
+        Raises ValidationError in words for the customer; nothing is saved then.
+        """
+        cleaned = addresses.clean_destinations(destinations)
+        with transaction.atomic():
+            one_at_a_time()
+            self._check(cleaned)
+            before = self.record()
+            self._put(cleaned)
+            Change.objects.propose(
+                self.domain.server,
+                before=before,
+                after=self.record(),
+                by=by,
+                group=group,
+                needs=self._needs(cleaned),
+            )
+
+    def withdraw(self, *, by: Any = None, group: uuid.UUID | None = None) -> None:
+        """Ask the server to forget the address; the row goes when the server has done so.
+
+        One that the server has never seen goes at once. Raises ValidationError where
+        the mail would then go in a circle through the domain's catch-all.
+        """
+        with transaction.atomic():
+            one_at_a_time()
+            check_without(self.address, self.domain)
+            change = Change.objects.propose(
+                self.domain.server, before=self.record(), after=None, by=by, group=group
+            )
+            if change is None:
+                self.delete()
+
+    def drop(self, destination: str, *, by: Any = None, group: uuid.UUID | None = None) -> None:
+        """No longer lead to `destination`; without another one the address is withdrawn."""
+        rest = [to for to in self.leads_to() if to.lower() != destination.lower()]
+        if rest and rest != [self.address]:
+            self.lead(rest, by=by, group=group)
+        else:
+            self.withdraw(by=by, group=group)
+
+    def restore(self, was: Address | None) -> None:
+        """Return to what the server holds, for a change that was just cancelled.
+
+        Raises ValidationError when another edit made meanwhile stands against it.
+        """
+        one_at_a_time()
+        if was is None:
+            self.delete()
+            return
+        routes.check(self.address, was.destinations, customer_id=self.domain.customer_id)
+        self._put(list(was.destinations))
+
+    def _check(self, destinations: list[str]) -> None:
+        """Raise ValidationError unless this address may lead to these destinations."""
+        domain = self.domain
+        fixed_elsewhere = domain.fixed_account.domain_id != domain.pk
+        if self.address == domain.fixed_address:
+            if fixed_elsewhere:
+                raise ValidationError(
+                    _("%(address)s is fixed for the administration of the service.")
+                    % {"address": domain.fixed_address},
+                    code="fixed",
+                )
+            if self.address not in destinations:
+                raise ValidationError(
+                    _("Keep a copy in the mailbox: our notices to you arrive there."),
+                    code="fixed_copy",
+                )
+        if self.address in destinations and not accounts_by_address([self.address]):
+            raise ValidationError(
+                _("There is no mailbox %(address)s in which a copy could stay.")
+                % {"address": self.address},
+                code="self",
+            )
+        if destinations == [self.address]:
+            raise ValidationError(
+                _("This leads only to its own mailbox, as it does without forwarding."),
+                code="only_self",
+            )
+        routes.check(self.address, destinations, customer_id=domain.customer_id)
+
+    def _put(self, destinations: list[str]) -> None:
+        """Write the row and its destinations."""
+        if self._state.adding:
+            self.full_clean()
+            self.save(force_insert=True)
+        self.destinations.all().delete()
+        rows = [
+            Destination(forwarding=self, address=to, position=position)
+            for position, to in enumerate(destinations)
+        ]
+        for row in rows:
+            row.clean_fields(exclude=["forwarding", "lowered"])
+        Destination.objects.bulk_create(rows)
+        self._prefetched_objects_cache: dict[str, Any] = {}
+
+    def _needs(self, destinations: list[str]) -> list[tuple[int, str]]:
+        """Name the records that must be live first: the domain and what this leads to."""
+        mailboxes = accounts_by_address(destinations).values()
+        here = self.domain.server_id
+        needs = [(here, f"domain:{self.domain.name}")]
+        needs += [(account.server_id, account.key) for account in mailboxes]
+        needs += [(here, f"address:{to}") for to in destinations if to != self.address]
+        return needs
+
+
+class Destination(models.Model):
+    """One address that a forwarding address leads to."""
+
+    forwarding = models.ForeignKey(ForwardingAddress, models.CASCADE, related_name="destinations")
+    address = models.CharField(gettext_lazy("destination"), max_length=254)
+    lowered = models.GeneratedField(
+        expression=Lower("address"),
+        output_field=models.CharField(max_length=254),
+        db_persist=True,
+    )
+    position = models.PositiveSmallIntegerField()
+
+    class Meta:
+        verbose_name = gettext_lazy("destination")
+        verbose_name_plural = gettext_lazy("destinations")
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(name="destination_once", fields=["forwarding", "lowered"]),
+            models.CheckConstraint(
+                name="destination_form",
+                condition=Q(address__regex=grammar.DESTINATION.pattern),
+                violation_error_message=gettext_lazy("This is not an address."),
+            ),
+        ]
+        indexes = [models.Index(name="destination_address", fields=["lowered"])]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class DetachedDestination(models.Model):
+    """What a deleted account's forwards were, so that bringing it back brings them back."""
+
+    mailbox_id = models.UUIDField(db_index=True)
+    domain = models.ForeignKey(Domain, models.CASCADE)
+    local_part = models.CharField(max_length=64, blank=True)
+    detached_at = models.DateTimeField(default=now)
+
+    class Meta:
+        verbose_name = gettext_lazy("forward of a deleted account")
+        verbose_name_plural = gettext_lazy("forwards of deleted accounts")
+        constraints = [
+            models.UniqueConstraint(
+                name="detached_once", fields=["mailbox_id", "domain", "local_part"]
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.local_part or '*'}@{self.domain.name}"
+
+
+def one_at_a_time() -> None:
+    """Let edits of addresses happen one after the other, until the transaction ends."""
+    list(MailServer.objects.select_for_update().order_by("pk").values_list("pk"))
+
+
+def check_without(address: str, domain: Domain) -> None:
+    """Raise ValidationError if mail would go in a circle once `address` is gone.
+
+    Its mail would then fall to the domain's catch-all, which may lead back to it.
+    """
+    catch_all = ForwardingAddress.objects.routes([domain.name], [""]).get(f"@{domain.name}")
+    if catch_all and address != f"@{domain.name}":
+        routes.check(address, catch_all, customer_id=domain.customer_id)
+
+
+def attach_again(
+    mailbox_id: uuid.UUID, account: Account, *, by: Any = None, group: uuid.UUID | None = None
+) -> int:
+    """Lead the addresses that named a deleted account to it again; return how many.
+
+    The account may have come back under another name. An address that meanwhile
+    leads elsewhere gets it as one more destination.
+    """
+    count = 0
+    for past in DetachedDestination.objects.filter(mailbox_id=mailbox_id).select_related("domain"):
+        existing = ForwardingAddress.objects.filter(
+            domain=past.domain, local_part=past.local_part
+        ).first()
+        row = existing or ForwardingAddress(domain=past.domain, local_part=past.local_part)
+        leads_to = row.leads_to() if existing and not existing.is_leaving() else []
+        if account.address not in leads_to:
+            row.lead([*leads_to, account.address], by=by, group=group)
+        past.delete()
+        count += 1
+    return count
+
+
+def detach(
+    account: Account, customer_id: int, *, by: Any = None, group: uuid.UUID | None = None
+) -> None:
+    """Take a leaving account out of its owner's forwards, remembering where it stood."""
+    # What an earlier deletion that was taken back left behind no longer counts.
+    DetachedDestination.objects.filter(mailbox_id=account.pk).delete()
+    naming = ForwardingAddress.objects.naming(account.address)
+    for row in naming.filter(domain__customer=customer_id).select_related("domain__server"):
+        if not row.is_leaving():
+            DetachedDestination.objects.create(
+                mailbox_id=account.pk, domain=row.domain, local_part=row.local_part
+            )
+            row.drop(account.address, by=by, group=group)

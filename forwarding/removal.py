@@ -1,0 +1,53 @@
+"""Deleting an account together with the forwards that lead to it, and bringing both back.
+
+This rule needs accounts and forwards; it stands here because forwarding sees both.
+"""
+
+import uuid
+from typing import Any
+
+from django.db import transaction
+
+from accounts.models import Account, DeletedAccount
+from forwarding.models import ForwardingAddress, attach_again, check_without, detach
+
+
+def delete_account(account: Account, *, by: Any = None) -> None:
+    """Delete a POP account once the change is due; its owner's forwards no longer lead to it.
+
+    All of it is one group of changes, taken back together. A forward that led nowhere
+    else goes as well. Raises ValidationError for a fixed account.
+    """
+    group = uuid.uuid4()
+    with transaction.atomic():
+        account.delete_later(by=by, group=group)
+        check_without(account.address, account.domain)
+        detach(account, account.domain.customer_id, by=by, group=group)
+
+
+def forwards_to(account: Account) -> list[tuple[ForwardingAddress, bool]]:
+    """Return the owner's forwards that lead to `account`, and whether each goes with it."""
+    rows = (
+        ForwardingAddress.objects.naming(account.address)
+        .filter(domain__customer=account.domain.customer_id)
+        .select_related("domain")
+        .prefetch_related("destinations")
+    )
+    return [
+        (row, not [to for to in row.leads_to() if to not in (account.address, row.address)])
+        for row in rows
+    ]
+
+
+def restore_account(deleted: DeletedAccount, *, name: str = "", by: Any = None) -> Account:
+    """Bring a deleted account back: its mail, its password and the forwards that named it.
+
+    Everything is a pending change. Raises ValidationError, with the code NAME_TAKEN
+    where somebody has the name by now: ask for another `name`.
+    """
+    group = uuid.uuid4()
+    mailbox_id = deleted.pk
+    with transaction.atomic():
+        account = deleted.restore(name=name, by=by, group=group)
+        attach_again(mailbox_id, account, by=by, group=group)
+    return account

@@ -1,0 +1,61 @@
+"""What this app tells the mail servers, and what it does once they have confirmed it."""
+
+from collections.abc import Iterator, Sequence
+
+from django.db.models import Prefetch
+from django.utils.translation import gettext as _
+
+from accounts.names import readable_address
+from forwarding.models import Destination, ForwardingAddress
+from mailhost.records import Address
+from propagation.models import Change, MailServer
+
+
+class AddressSource:
+    """Forwarding addresses."""
+
+    kind = "address"
+
+    def records(self, server: MailServer) -> Iterator[Address]:
+        """Yield a record per address of this server, without those that are being deleted."""
+        leaving = Change.objects.open().filter(server=server, after=None).values_list("key")
+        gone = {key for (key,) in leaving}
+        rows = ForwardingAddress.objects.filter(domain__server=server).select_related("domain")
+        ordered = Prefetch("destinations", Destination.objects.order_by("position"))
+        for row in rows.prefetch_related(ordered).iterator(chunk_size=2000):
+            if row.key not in gone and (leads_to := tuple(row.leads_to())):
+                yield Address(row.local_part, row.domain.name, leads_to)
+
+    def restore(self, change: Change) -> None:
+        """Let the address lead where the server still leads it."""
+        row = self._row(change)
+        if row is not None:
+            was = change.was()
+            row.restore(was if isinstance(was, Address) else None)
+
+    def applied(self, changes: Sequence[Change]) -> None:
+        """Remove the rows of addresses that are gone."""
+        for change in changes:
+            if change.removes and (row := self._row(change)):
+                row.delete()
+
+    def describe(self, change: Change) -> str:
+        """Say what happens to the address."""
+        address = change.key.partition(":")[2]
+        names = {
+            "address": readable_address(address if not address.startswith("@") else f"*{address}"),
+            "to": ", ".join(map(readable_address, (change.after or {}).get("destinations", []))),
+        }
+        if change.creates:
+            return _("Forward %(address)s to %(to)s") % names
+        if change.removes:
+            return _("No longer forward %(address)s") % names
+        return _("From now on forward %(address)s to %(to)s") % names
+
+    def _row(self, change: Change) -> ForwardingAddress | None:
+        local_part, _at, domain = change.key.partition(":")[2].rpartition("@")
+        rows = ForwardingAddress.objects.select_related("domain")
+        return rows.filter(domain__name=domain, local_part=local_part).first()
+
+
+addresses = AddressSource()

@@ -1,0 +1,167 @@
+"""Email Forwarding: the list, and adding, changing and deleting an address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.forms import ListForm
+from accounts.models import Domain, accounts_by_address
+from accounts.roles import in_domain
+from accounts.views import ORDERS, PAGE_SIZE, clock
+from forwarding import pages
+from forwarding.forms import DestinationsForm, OpenForwardForm
+from forwarding.models import ForwardingAddress
+from propagation.models import Change, ChangeState, due_from_now
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def email_forwarding(request: HttpRequest, domain: Domain) -> HttpResponse:
+    """List the domain's forwarding addresses, and add one."""
+    form = OpenForwardForm(
+        request.POST or None, initial={"keep_copy": True}, domain=domain, by=request.user
+    )
+    if request.method == "POST":
+        if "another" in request.POST:
+            form = form.with_another_box()
+        elif form.is_valid() and form.save_new():
+            messages.success(request, _saved(form.cleaned_data["local_part"], domain))
+            return redirect("email_forwarding", domain.name)
+    listing = ListForm(request.GET)
+    forwards = _listed(domain, listing)
+    page = Paginator(forwards, PAGE_SIZE).get_page(request.GET.get("page"))
+    rows = pages.rows(domain, list(page.object_list))
+    context = {
+        "domain": domain,
+        "form": form,
+        "page": page,
+        "rows": rows,
+        "moving": any(row.progress.change for row in rows),
+        "q": listing.text(),
+        "sort": listing.order(),
+        "fixed_elsewhere": domain.fixed_account.domain_id != domain.pk,
+        "catch_all": ForwardingAddress.objects.filter(domain=domain, local_part="").first(),
+    }
+    status = 422 if form.errors else 200
+    return render(request, "forwarding/email_forwarding.html", context, status=status)
+
+
+def _listed(domain: Domain, listing: ListForm) -> Any:
+    """Return the addresses that were asked for, the catch-all last."""
+    order = ORDERS[listing.order()].replace("name", "local_part")
+    forwards = domain.forwarding_addresses.prefetch_related("destinations")
+    if text := listing.text():
+        forwards = forwards.filter(local_part__contains=text.partition("@")[0])
+    return forwards.order_by(order, "pk")
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) -> HttpResponse:
+    """Change where an address leads."""
+    forwarding = _own(domain, forwarding_id)
+    has_mailbox = bool(accounts_by_address([forwarding.address]))
+    leads = [to for to in forwarding.leads_to() if to != forwarding.address]
+    form = DestinationsForm(
+        request.POST or None,
+        initial={"destination": leads, "keep_copy": forwarding.keeps_copy()},
+        domain=domain,
+        by=request.user,
+    )
+    if request.method == "POST":
+        if "another" in request.POST:
+            form = form.with_another_box()
+        elif form.is_valid() and form.save(forwarding):
+            messages.success(request, _saved(forwarding.local_part or "*", domain))
+            return redirect("email_forwarding", domain.name)
+    context = {
+        "domain": domain,
+        "forwarding": forwarding,
+        "form": form,
+        "has_mailbox": has_mailbox,
+        "due_at": due_from_now(),
+    }
+    status = 422 if form.errors else 200
+    return render(request, "forwarding/change.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def catch_all(request: HttpRequest, domain: Domain) -> HttpResponse:
+    """Take the mail for every name that the domain does not have; off until it is set."""
+    existing = domain.forwarding_addresses.filter(local_part="").first()
+    if existing is not None and not existing.is_leaving():
+        return redirect("change_forwarding", domain.name, existing.pk)
+    form = DestinationsForm(request.POST or None, domain=domain, by=request.user)
+    if request.method == "POST":
+        if "another" in request.POST:
+            form = form.with_another_box()
+        elif form.is_valid() and form.save_catch_all():
+            messages.success(request, _saved("*", domain))
+            return redirect("email_forwarding", domain.name)
+    context = {"domain": domain, "form": form, "forwarding": None, "due_at": due_from_now()}
+    status = 422 if form.errors else 200
+    return render(request, "forwarding/change.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def delete_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) -> HttpResponse:
+    """No longer forward an address, after a confirmation."""
+    forwarding = _own(domain, forwarding_id)
+    error = None
+    if request.method == "POST":
+        try:
+            forwarding.withdraw(by=request.user)
+        except ValidationError as reason:
+            error = reason
+        else:
+            messages.success(request, _gone(forwarding))
+            return redirect("email_forwarding", domain.name)
+    context = {
+        "domain": domain,
+        "forwarding": forwarding,
+        "mailbox": accounts_by_address([forwarding.address]).get(forwarding.address),
+        "catch_all": domain.forwarding_addresses.filter(local_part="")
+        .exclude(pk=forwarding.pk)
+        .first(),
+        "error": error,
+        "due_at": due_from_now(),
+    }
+    return render(request, "forwarding/delete.html", context, status=422 if error else 200)
+
+
+def _own(domain: Domain, forwarding_id: int) -> ForwardingAddress:
+    """Return the address of this domain; 404 for any other."""
+    forwarding = get_object_or_404(
+        domain.forwarding_addresses.prefetch_related("destinations"), pk=forwarding_id
+    )
+    forwarding.domain = domain
+    return forwarding
+
+
+def _saved(local_part: str, domain: Domain) -> str:
+    """Say from when an address leads where it was led just now."""
+    key = f"address:{'' if local_part == '*' else local_part}@{domain.name}"
+    change = Change.objects.of(domain.server_id, [key]).filter(state=ChangeState.PENDING).first()
+    if change is None:
+        return _("Nothing is left to change: the server already does this.")
+    return _("%(address)s will be forwarded like this from about %(time)s.") % {
+        "address": f"{local_part}@{domain}",
+        "time": clock(change.due_at),
+    }
+
+
+def _gone(forwarding: ForwardingAddress) -> str:
+    return _("%(address)s will no longer be forwarded from about %(time)s.") % {
+        "address": forwarding,
+        "time": clock(due_from_now()),
+    }

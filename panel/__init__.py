@@ -1,0 +1,1 @@
+"""Pages and jobs that need several apps at once; owns no rule of its own."""

@@ -1,0 +1,211 @@
+"""Pages that need several apps: home, the name-taken assistant, deletion, taking back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.forms import OpenAccountForm, add_model_errors
+from accounts.models import Domain
+from accounts.roles import in_domain, require_self_service
+from accounts.views import LeadingTo, Offer, clock, render_user_manager
+from forwarding import assistant, pages, removal
+from forwarding.addresses import clean_local_part
+from propagation.cancel import cancel, group_of, with_dependents
+from propagation.models import Change, ChangeState, TooLate, due_from_now
+from propagation.progress import in_time, minutes_until
+from propagation.sources import source_of
+
+SHOWN_CHANGES = 20
+CHECKED_FORWARDS = 200
+
+
+@require_GET
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that the panel answers; for supervisors and load balancers."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@csrf_exempt
+def to_the_panel(request: HttpRequest) -> HttpResponse:
+    """Lead the manual's old address to the panel; what the query string says is ignored."""
+    return HttpResponseRedirect(f"{settings.PANEL_URL}/")
+
+
+@never_cache
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """Lead the customer to the domain, or to the choice of several; the operator to admin."""
+    domains = list(Domain.objects.visible_to(request.user)[:2])
+    if len(domains) == 1:
+        return redirect("domain_home", domains[0].name)
+    if not domains and getattr(request.user, "is_staff", False):
+        return redirect("admin:index")
+    return redirect("domains")
+
+
+@never_cache
+@login_required
+@require_GET
+def domains(request: HttpRequest) -> HttpResponse:
+    """List the customer's domains."""
+    own = Domain.objects.visible_to(request.user).select_related("plan", "server")
+    return render(request, "panel/domains.html", {"domains": own})
+
+
+@require_GET
+@in_domain
+def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
+    """Show what a domain has, what is on its way, and what needs attention."""
+    open_changes = Change.objects.open().filter(domain=domain.name).order_by("due_at", "pk")
+    recent = Change.objects.filter(domain=domain.name, state=ChangeState.APPLIED)
+    groups = [_group(changes) for changes in in_time(open_changes[:SHOWN_CHANGES])]
+    forwards = domain.forwarding_addresses.prefetch_related("destinations")
+    rows = pages.rows(domain, list(forwards[:CHECKED_FORWARDS]))
+    context = {
+        "domain": domain,
+        "used": domain.accounts.count(),
+        "forwards": domain.forwarding_addresses.count(),
+        "groups": groups,
+        "more": max(0, open_changes.count() - SHOWN_CHANGES),
+        "recent": [(change, source_of(change.key).describe(change)) for change in recent[:5]],
+        "failing": [group for group in groups if group["trouble"]],
+        "dead": [row for row in rows if any(lead.nowhere for lead in row.leads)][:5],
+        "moving": bool(groups),
+    }
+    return render(request, "panel/domain_home.html", context)
+
+
+def _group(changes: list[Change]) -> dict[str, Any]:
+    """Put together what a line in time shows of changes that belong together."""
+    last = max(changes, key=lambda change: change.due_at)
+    return {
+        "first": changes[0],
+        "due_at": last.due_at,
+        "minutes_left": minutes_until(last.due_at),
+        "words": [source_of(change.key).describe(change) for change in changes],
+        "pending": all(change.state == ChangeState.PENDING for change in changes),
+        "trouble": next((change.trouble for change in changes if change.trouble), ""),
+        "retry_at": next((change.retry_at for change in changes if change.retry_at), None),
+    }
+
+
+@require_POST
+@in_domain
+def use_assistant(
+    request: HttpRequest, domain: Domain, *, leading_to: LeadingTo, offer: Offer
+) -> HttpResponse:
+    """Create the mailbox `name` and lead the taken `wanted` of this domain to it, in one step."""
+    require_self_service(domain)
+    form = OpenAccountForm(request.POST, domain=domain, by=request.user)
+    try:
+        wanted = clean_local_part(request.POST.get("wanted", ""))
+    except ValidationError:
+        return redirect("user_manager", domain.name)
+    if form.is_valid():
+        try:
+            account, address = assistant.open_under(
+                domain=domain, wanted=wanted, by=request.user, **form.cleaned_data
+            )
+        except ValidationError as error:
+            add_model_errors(form, error)
+        else:
+            words = _(
+                "%(address)s will work from about %(time)s. The account name for your mail program "
+                "is %(name)s."
+            )
+            values = {"address": address, "name": account.name, "time": clock(due_from_now())}
+            messages.success(request, words % values)
+            return redirect("user_manager", domain.name)
+    return render_user_manager(
+        request, domain, form, leading_to=leading_to, offer=offer, taken=wanted
+    )
+
+
+def offer_for(domain: Domain, taken: str) -> str | None:
+    """Return a mailbox name to offer where `taken` is somebody else's, or None."""
+    if not assistant.may_offer(domain, taken):
+        return None
+    return assistant.propose_name(domain, taken)
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
+    """Delete a POP account, after a confirmation that names what is lost."""
+    require_self_service(domain)
+    account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
+    account.domain = domain
+    error = None
+    if request.method == "POST":
+        try:
+            removal.delete_account(account, by=request.user)
+        except ValidationError as reason:
+            error = reason
+        else:
+            words = _("%(address)s will be deleted at about %(time)s.")
+            values = {"address": account, "time": clock(due_from_now())}
+            messages.success(request, words % values)
+            return redirect("user_manager", domain.name)
+    context = {
+        "domain": domain,
+        "account": account,
+        "forwards": removal.forwards_to(account),
+        "fixed": account.fixed_for.exists(),
+        "error": error,
+        "due_at": due_from_now(),
+        "trash_days": settings.TRASH_DAYS,
+    }
+    return render(request, "panel/delete_account.html", context, status=422 if error else 200)
+
+
+@require_http_methods(["GET", "POST"])
+@in_domain
+def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpResponse:
+    """Take a pending change back, with everything that was asked for or hangs together with it."""
+    change = get_object_or_404(Change, pk=change_id, domain=domain.name)
+    back = _way_back(request, domain)
+    together = with_dependents(group_of(change.group))
+    if not any(one.pk == change.pk for one in together):
+        return _too_late(request, back)
+    if request.method == "GET" or (len(together) > 1 and "sure" not in request.POST):
+        context = {
+            "domain": domain,
+            "change": change,
+            "words": [source_of(one.key).describe(one) for one in together],
+            "back": back,
+        }
+        return render(request, "panel/cancel_change.html", context)
+    try:
+        cancel(together)
+    except TooLate:
+        return _too_late(request, back)
+    except ValidationError as error:
+        messages.error(request, _("This cannot be taken back: %s") % " ".join(error.messages))
+    else:
+        messages.success(request, _("Taken back. Nothing changes on the mail server."))
+    return redirect(back)
+
+
+def _too_late(request: HttpRequest, back: str) -> HttpResponse:
+    messages.error(request, _("Too late to take back: the mail server already has this change."))
+    return redirect(back)
+
+
+def _way_back(request: HttpRequest, domain: Domain) -> str:
+    """Return the page from which the reader came, if it is one of ours."""
+    back = request.POST.get("next") or request.GET.get("next") or ""
+    if url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}):
+        return back
+    return f"/domains/{domain.name}/"

@@ -1,0 +1,1 @@
+"""Date and time formats of our own, one module per language."""

@@ -1,0 +1,225 @@
+"""Every setting, read from the environment (or a .env file) by django-environ.
+
+`.env.example` explains each variable. Nothing here has a default that would be
+unsafe outside the demo: without DEMO=1 a missing SECRET_KEY stops the start.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.utils.translation import gettext_lazy as _
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if not env.bool("IGNORE_DOTENV", default=False):
+    environ.Env.read_env(BASE_DIR / ".env")
+
+DEMO = env.bool("DEMO", default=False)
+DEBUG = env.bool("DEBUG", default=False)
+VAR = Path(env.str("PLUSMAIL_VAR", default=str(BASE_DIR / "var")))
+SECRET_KEY = env.str("SECRET_KEY")
+
+# --- Who may be spoken to -------------------------------------------------
+# The panel answers at one address. Hosted domains reach only what HostedDomainMiddleware
+# lets through, so Django's own list stays open and that middleware judges the Host header.
+PANEL_URL = env.str("PANEL_URL", default="http://127.0.0.1:8000").rstrip("/")
+PANEL_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+ALLOWED_HOSTS = ["*"]
+CSRF_TRUSTED_ORIGINS = [PANEL_URL]
+OVER_HTTPS = PANEL_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = OVER_HTTPS
+SECURE_SSL_REDIRECT = OVER_HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if OVER_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = OVER_HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+if env.bool("BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 60 * 60
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "font-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# --- Applications ---------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "axes",
+    "csp",
+    "django_htmx",
+    "propagation",
+    "accounts",
+    "forwarding",
+    "quota",
+    "panel",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "panel.hosts.HostedDomainMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "plusmail.urls"
+WSGI_APPLICATION = "plusmail.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "django.template.context_processors.i18n",
+                "panel.context.every_page",
+            ],
+        },
+    }
+]
+
+# --- Data -----------------------------------------------------------------
+DATABASES: dict[str, Any] = {
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR / 'panel.sqlite3'}")
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # IMMEDIATE: a transaction that reads first and writes later must not fail with "locked".
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env.str("REDIS_URL", default=f"unix://{VAR / 'redis' / 'redis.sock'}")
+
+# --- People ---------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+PASSWORD_MINIMUM = 10
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": PASSWORD_MINIMUM},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+# Guessing is slowed per (login, address), so that a stranger cannot lock a customer out everywhere.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
+AXES_SENSITIVE_PARAMETERS: list[str] = []
+AXES_VERBOSE = False
+# A mailbox's password: a scheme that both Dovecot and crypt(3) verify. docs/performance.md
+# has the measurement behind the default; a hash made otherwise is renewed at the next change.
+MAILBOX_PASSWORD_SCHEME = env.str("MAILBOX_PASSWORD_SCHEME", default="SHA512-CRYPT")
+MAILBOX_PASSWORD_ROUNDS = env.int("MAILBOX_PASSWORD_ROUNDS", default=20_000)
+
+# --- Propagation ----------------------------------------------------------
+PROPAGATION_DELAY = env.int("PROPAGATION_DELAY", default=15 * 60)  # seconds
+SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=60)
+# One directory per mail server that runs on this machine, named after it; empty: none does.
+MAILHOST_ROOT = env.str("MAILHOST_ROOT", default="")
+TRASH_DAYS = env.int("TRASH_DAYS", default=14)
+DESTINATIONS_PER_ADDRESS = env.int("DESTINATIONS_PER_ADDRESS", default=20)
+# Who can list the records that a server should hold, and hears of their fate; see
+# propagation.sources. Order is the order in which a server is rebuilt.
+RECORD_SOURCES = [
+    "accounts.sources.domains",
+    "accounts.sources.mailboxes",
+    "forwarding.sources.addresses",
+]
+
+# --- Celery ---------------------------------------------------------------
+# The same Redis by the names that each library gives to a Unix socket.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = env.str("TIME_ZONE", default="Asia/Tokyo")
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat" / "schedule")
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "send due changes to their servers": {
+        "task": "propagation.tasks.sweep",
+        "schedule": SWEEP_SECONDS,
+        # A sweep that waited longer than this is replaced by the next one.
+        "options": {"expires": SWEEP_SECONDS},
+    },
+    "ask every server how it is": {
+        "task": "propagation.tasks.ask_servers",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "empty the trash of deleted mailboxes": {
+        "task": "accounts.tasks.purge_trash",
+        "schedule": 60.0 * 60,
+    },
+    "put new certificates in place": {
+        "task": "accounts.tasks.install_certificates",
+        "schedule": 10.0 * 60,
+    },
+}
+
+# --- Language and time ----------------------------------------------------
+LANGUAGE_CODE = "ja"
+LANGUAGES = [("ja", _("Japanese")), ("en", _("English"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = env.str("TIME_ZONE", default="Asia/Tokyo")
+USE_I18N = USE_TZ = True
+FORMAT_MODULE_PATH = ["plusmail.formats"]
+
+# --- Static files ---------------------------------------------------------
+STATIC_URL = "static/"
+STATIC_ROOT = VAR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}

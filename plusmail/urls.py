@@ -1,0 +1,49 @@
+"""Every address of the panel: the one place that sees all apps, and hands one what it needs of
+another."""
+
+from django.contrib import admin
+from django.contrib.auth import views as auth
+from django.urls import URLPattern, URLResolver, include, path
+
+from accounts import languages
+from accounts import views as accounts
+from forwarding import pages
+from forwarding import views as forwarding
+from panel import views as panel
+
+from_forwarding = {"leading_to": pages.leading_to, "offer": panel.offer_for}
+
+of_a_domain: list[URLPattern | URLResolver] = [
+    path("", panel.domain_home, name="domain_home"),
+    path("users/", accounts.user_manager, from_forwarding, name="user_manager"),
+    path("users/assistant/", panel.use_assistant, from_forwarding, name="assistant"),
+    path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
+    path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
+    path("forwarding/", forwarding.email_forwarding, name="email_forwarding"),
+    path("forwarding/catch-all/", forwarding.catch_all, name="catch_all"),
+    path("forwarding/<int:forwarding_id>/", forwarding.change_forwarding, name="change_forwarding"),
+    path(
+        "forwarding/<int:forwarding_id>/delete/",
+        forwarding.delete_forwarding,
+        name="delete_forwarding",
+    ),
+    path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
+]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", panel.home, name="home"),
+    path("healthz", panel.healthz, name="healthz"),
+    path("cgi-bin/plusmail", panel.to_the_panel, name="old_address"),
+    path("login/", accounts.PanelLoginView.as_view(), name="login"),
+    path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("language/", languages.choose_language, name="choose_language"),
+    path(
+        "login/password/",
+        auth.PasswordChangeView.as_view(
+            template_name="accounts/own_password.html", success_url="/"
+        ),
+        name="own_password",
+    ),
+    path("domains/", panel.domains, name="domains"),
+    path("domains/<str:domain>/", include(of_a_domain)),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,29 @@
+"""Whether a mail server works, as its own machine sees it."""
+
+from django.utils.timezone import now
+
+from mailhost import instance
+from propagation.models import MailServer, NotHere
+
+
+def report_in(server: MailServer) -> str:
+    """Ask Postfix and Dovecot for their greeting, note the answer, and return the trouble.
+
+    "" means that both answered. Raises NotHere on a machine without this server.
+    """
+    root = server.host().root
+    found = [instance.problem_of(root, part) for part in ("postfix", "dovecot")]
+    trouble = " ".join(filter(None, found))
+    MailServer.objects.filter(pk=server.pk).update(seen_at=now(), trouble=trouble[:500])
+    return trouble
+
+
+def report_all() -> dict[str, str]:
+    """Report on every server of this machine; "" stands for a working one."""
+    found = {}
+    for server in MailServer.objects.all():
+        try:
+            found[server.name] = report_in(server)
+        except NotHere:
+            continue
+    return found

@@ -1,0 +1,416 @@
+"""What the mail servers do not know yet, and until when it can be taken back.
+
+A Change is written in the same transaction as the object it is about. It is
+PENDING, and can be cancelled or superseded, until its server's worker claims
+it; from then on it is APPLYING until the server itself confirms it (APPLIED) or
+a newer change of the same record takes its place (SUPERSEDED). Only this module
+moves a change from one state to the next, always by an UPDATE that names the
+state it starts from.
+
+A change may need another record to exist first (a forwarding address needs the
+mailbox it leads to): it is never claimed before that record's own change is
+applied, and never announced for an earlier time.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
+
+from mailhost.host import Host
+from mailhost.records import Entry, HostedDomain, Record, record_from
+
+# The field of a record that no page, log or finished change may keep.
+SECRET = "password_hash"  # noqa: S105 (the name of a field)
+
+
+class NotHere(Exception):
+    """This machine does not hold the mail server's directory."""
+
+
+class TooLate(Exception):
+    """The change is already on its way and can no longer be taken back."""
+
+
+class MailServer(models.Model):
+    """One machine with Postfix and Dovecot; its worker listens to a queue of its own."""
+
+    name = models.CharField(_("host name"), max_length=253, unique=True)
+    accepts_domains = models.BooleanField(_("accepts new domains"), default=True)
+    seen_at = models.DateTimeField(_("last answered"), null=True, blank=True, editable=False)
+    trouble = models.CharField(_("trouble"), max_length=500, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("mail server")
+        verbose_name_plural = _("mail servers")
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                name="mail_server_name_form",
+                condition=Q(name__regex=r"\A[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\Z"),
+                violation_error_message=_("Enter a host name in lower-case letters."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue that only this server's worker consumes."""
+        return f"server.{self.name}"
+
+    def host(self) -> Host:
+        """This server's directory on this machine; NotHere when another machine has it."""
+        root = Path(settings.MAILHOST_ROOT) / self.name
+        if not settings.MAILHOST_ROOT or not (root / "host.json").exists():
+            raise NotHere(f"{self.name} does not run on this machine (MAILHOST_ROOT)")
+        return Host(root)
+
+    def answers(self) -> bool:
+        """Whether its worker reported a working server in the last five minutes."""
+        if self.seen_at is None or self.trouble:
+            return False
+        return now() - self.seen_at < timedelta(minutes=5)
+
+
+class ChangeState(models.TextChoices):
+    """Where a change stands."""
+
+    PENDING = "pending", _("Waiting")
+    APPLYING = "applying", _("Being applied")
+    APPLIED = "applied", _("Applied")
+    CANCELLED = "cancelled", _("Cancelled")
+    SUPERSEDED = "superseded", _("Replaced by a newer change")
+
+
+OPEN = [ChangeState.PENDING, ChangeState.APPLYING]
+ENDED = [ChangeState.APPLIED, ChangeState.CANCELLED, ChangeState.SUPERSEDED]
+# A failed change is tried again after one of these pauses (minutes), then ever after the last.
+PAUSES = [1, 2, 5, 15, 60]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A record split in two: what may be shown, and its secret ("" where it has none)."""
+
+    value: dict[str, Any] | None
+    secret: str = ""
+
+    @classmethod
+    def of(cls, record: Record | None) -> Content:
+        """Split `record`; None stands for "does not exist"."""
+        if record is None:
+            return cls(None)
+        # As the database gives it back: lists, not tuples.
+        value = json.loads(json.dumps(record.value()))
+        return cls(value, value.pop(SECRET, ""))
+
+    def record(self, key: str) -> Record | None:
+        """Put the record together again."""
+        if self.value is None:
+            return None
+        return record_from(key, {**self.value, **({SECRET: self.secret} if self.secret else {})})
+
+
+class ChangeQuerySet(models.QuerySet["Change"]):
+    """Every move of a change, and every question about changes."""
+
+    def open(self) -> ChangeQuerySet:
+        """Return what has not ended: waiting, or on its way."""
+        return self.filter(state__in=OPEN)
+
+    def pending(self) -> ChangeQuerySet:
+        """Return what can still be taken back."""
+        return self.filter(state=ChangeState.PENDING)
+
+    def creations(self) -> ChangeQuerySet:
+        """Return changes whose record does not exist on the server before them."""
+        return self.filter(before__isnull=True)
+
+    def of(self, server_id: int, keys: Collection[str]) -> ChangeQuerySet:
+        """Return the changes of these records of one server."""
+        return self.filter(server_id=server_id, key__in=keys)
+
+    def propose(
+        self,
+        server: MailServer,
+        *,
+        before: Record | None,
+        after: Record | None,
+        by: Any = None,
+        group: uuid.UUID | None = None,
+        needs: Iterable[tuple[int, str]] = (),
+        delay: timedelta | None = None,
+    ) -> Change | None:
+        """Record in the caller's transaction what `server` is to hold from now on.
+
+        `before` is the object as it was before this edit, `after` as it is now (None:
+        it does not exist); `needs` are records that must exist first, each by its server's
+        id and its key; `by` is the user, None for the system; changes of one `group` belong
+        together on a page and are cancelled together. A pending change of the same record
+        is replaced.
+
+        Returns None when nothing is left to do: the edit undoes what was pending.
+        """
+        if not transaction.get_connection().in_atomic_block:
+            raise RuntimeError("propose() must share a transaction with its object")
+        key = (after or before or _nothing()).key
+        content = Content.of(after)
+        live = self._live(server, key, otherwise=Content.of(before))
+        replaced = self.pending().of(server.pk, [key])
+        group = group or replaced.values_list("group", flat=True).first()
+        replaced.end(ChangeState.SUPERSEDED)
+        if content == live:
+            return None
+        made_at = now()
+        if delay is None:
+            delay = timedelta(seconds=settings.PROPAGATION_DELAY)
+        change = Change(
+            server=server,
+            key=key,
+            domain=_domain_of(after or before),
+            before=live.value,
+            before_secret=live.secret,
+            after=content.value,
+            after_secret=content.secret,
+            made_by=by,
+            made_at=made_at,
+            due_at=made_at + delay,
+            group=group or uuid.uuid4(),
+        )
+        missing = self._still_missing(set(needs))
+        change.due_at = max([change.due_at, *(need.due_at for need in missing)])
+        change.save(force_insert=True)
+        Need.objects.bulk_create(
+            Need(change=change, server_id=need.server_id, key=need.key) for need in missing
+        )
+        self._wait_for(change)
+        return change
+
+    def _live(self, server: MailServer, key: str, *, otherwise: Content) -> Content:
+        """Return what the server will hold when the pending change is left out."""
+        newest = self.open().of(server.pk, [key]).order_by("-pk").first()
+        if newest is None:
+            return otherwise
+        if newest.state == ChangeState.APPLYING:
+            return Content(newest.after, newest.after_secret)
+        return Content(newest.before, newest.before_secret)
+
+    def _still_missing(self, needs: set[tuple[int, str]]) -> list[Change]:
+        """Return the open changes that create one of the needed records, one per record."""
+        if not needs:
+            return []
+        creations = self.open().creations().filter(key__in={key for _server, key in needs})
+        found = {(change.server_id, change.key): change for change in creations.order_by("pk")}
+        return [change for need, change in found.items() if need in needs]
+
+    def needing(self, change: Change) -> ChangeQuerySet:
+        """Return the pending changes that wait for what `change` creates."""
+        return self.pending().filter(needs__server=change.server_id, needs__key=change.key)
+
+    def _wait_for(self, change: Change) -> None:
+        """Let what needs `change` be announced no earlier than it."""
+        waiting = self.needing(change).filter(due_at__lt=change.due_at)
+        self.filter(pk__in=list(waiting.values_list("pk", flat=True))).update(due_at=change.due_at)
+
+    def awaited(self) -> models.QuerySet[Any, int]:
+        """Return the ids of the servers that have a change to apply at this moment."""
+        moment = now()
+        at_hand = Q(state=ChangeState.APPLYING) & (Q(retry_at=None) | Q(retry_at__lte=moment))
+        due = Q(state=ChangeState.PENDING, due_at__lte=moment)
+        return self.order_by().filter(at_hand | due).values_list("server_id", flat=True).distinct()
+
+    def claim_due(self, server: MailServer, *, most: int = 20_000) -> list[Change]:
+        """Take due changes past the point of cancelling, and return them.
+
+        What a worker that died had claimed is returned again. The caller holds the
+        server's lock, so nobody else is at work on what is claimed.
+        """
+        moment = now()
+        first = (
+            Change.objects.open().creations().filter(server=OuterRef("server"), key=OuterRef("key"))
+        )
+        blocked = Need.objects.filter(Exists(first), change=OuterRef("pk"))
+        mine = self.filter(server=server)
+        ready = mine.pending().filter(~Exists(blocked), due_at__lte=moment).order_by("due_at", "pk")
+        with transaction.atomic():
+            # Locked: who cancels one of these from now on waits, and is then too late.
+            locked = ready.select_for_update(of=("self",))
+            chosen = list(locked.values_list("pk", "key")[:most])
+            for keys in parts([key for _pk, key in chosen]):
+                mine.filter(state=ChangeState.APPLYING, key__in=keys).end(ChangeState.SUPERSEDED)
+            for pks in parts([pk for pk, _key in chosen]):
+                self.pending().filter(pk__in=pks).update(
+                    state=ChangeState.APPLYING, started_at=moment, retry_at=None
+                )
+        at_hand = mine.filter(state=ChangeState.APPLYING)
+        return list(at_hand.filter(Q(retry_at=None) | Q(retry_at__lte=moment)).order_by("pk"))
+
+    def end(self, state: ChangeState) -> int:
+        """Move these open changes to a final `state`, forgetting their secrets."""
+        return self.open().update(
+            state=state, ended_at=now(), before_secret="", after_secret="", retry_at=None
+        )
+
+    def postpone(self, reason: str) -> int:
+        """Leave these changes for a later attempt, each pause longer than the last."""
+        count = 0
+        for change in self.filter(state=ChangeState.APPLYING):
+            pause = timedelta(minutes=PAUSES[min(change.attempts, len(PAUSES) - 1)])
+            count += self.filter(pk=change.pk, state=ChangeState.APPLYING).update(
+                attempts=F("attempts") + 1, retry_at=now() + pause, trouble=reason[:500]
+            )
+        return count
+
+    def hurry(self) -> int:
+        """Make these changes due at once, together with what they need (operator's action)."""
+        moment = now()
+        needed = Need.objects.filter(change__in=self.pending())
+        for server, key in set(needed.values_list("server", "key")):
+            Change.objects.pending().filter(server=server, key=key).update(due_at=moment)
+        failing = self.filter(state=ChangeState.APPLYING).update(retry_at=None)
+        return failing + self.pending().update(due_at=moment)
+
+
+def _domain_of(record: Record | None) -> str:
+    """Return the hosted domain that a record belongs to."""
+    return record.name if isinstance(record, HostedDomain) else record.domain if record else ""
+
+
+def _nothing() -> Record:
+    raise ValueError("a change needs a record before or after it")
+
+
+def parts(items: list[Any], size: int = 10_000) -> Iterable[list[Any]]:
+    """Cut a list into pieces that fit into one SQL statement."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+class Change(models.Model):
+    """One record that one server is to hold, or to lose, from `due_at` on."""
+
+    server = models.ForeignKey(MailServer, models.PROTECT, verbose_name=_("mail server"))
+    key = models.CharField(_("record"), max_length=340)
+    domain = models.CharField(_("domain"), max_length=253, editable=False)
+    group = models.UUIDField(default=uuid.uuid4, editable=False)
+    before = models.JSONField(_("before"), null=True, blank=True)
+    before_secret = models.CharField(max_length=255, blank=True, editable=False)
+    after = models.JSONField(_("after"), null=True, blank=True)
+    after_secret = models.CharField(max_length=255, blank=True, editable=False)
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, verbose_name=_("made by")
+    )
+    made_at = models.DateTimeField(_("made"))
+    due_at = models.DateTimeField(_("due"))
+    state = models.CharField(
+        _("state"), max_length=10, choices=ChangeState.choices, default=ChangeState.PENDING
+    )
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    attempts = models.PositiveIntegerField(_("failed attempts"), default=0)
+    retry_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    trouble = models.CharField(_("trouble"), max_length=500, blank=True)
+    renews_password = models.BooleanField(_("new password"), default=False)
+
+    objects = ChangeQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("change")
+        verbose_name_plural = _("changes")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                name="one_pending_change_per_record",
+                fields=["server", "key"],
+                condition=Q(state=ChangeState.PENDING),
+            ),
+            models.UniqueConstraint(
+                name="one_applying_change_per_record",
+                fields=["server", "key"],
+                condition=Q(state=ChangeState.APPLYING),
+            ),
+            models.CheckConstraint(
+                name="change_ended_at_iff_ended",
+                condition=Q(state__in=ENDED, ended_at__isnull=False)
+                | Q(state__in=OPEN, ended_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="change_forgets_its_secrets",
+                condition=Q(state__in=OPEN) | Q(before_secret="", after_secret=""),
+            ),
+        ]
+        indexes = [
+            # claim_due() and the sweep: the few that are open among years of ended ones.
+            models.Index(
+                name="change_open", fields=["server", "due_at"], condition=Q(state__in=OPEN)
+            ),
+            # A page asks for the state of the records it shows.
+            models.Index(name="change_record", fields=["server", "key", "-id"]),
+            models.Index(name="change_group", fields=["group"]),
+            models.Index(name="change_domain", fields=["domain", "-id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} #{self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Note whether this change brings another password, while that can be seen."""
+        if self._state.adding:
+            self.renews_password = (
+                self.after is not None
+                and self.before is not None
+                and self.after_secret != self.before_secret
+            )
+        super().save(*args, **kwargs)
+
+    @property
+    def creates(self) -> bool:
+        """Whether the record does not exist before this change."""
+        return self.before is None
+
+    @property
+    def removes(self) -> bool:
+        """Whether the record no longer exists after this change."""
+        return self.after is None
+
+    def was(self) -> Record | None:
+        """Return the record as the server holds it before this change."""
+        return Content(self.before, self.before_secret).record(self.key)
+
+    def entry(self) -> Entry:
+        """Return what the mail server is told, under this change's number."""
+        return Entry(self.key, self.pk, Content(self.after, self.after_secret).record(self.key))
+
+
+class Need(models.Model):
+    """A record that must exist on its server before `change` may be applied."""
+
+    change = models.ForeignKey(Change, models.CASCADE, related_name="needs")
+    server = models.ForeignKey(MailServer, models.CASCADE)
+    key = models.CharField(max_length=340)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="need_once", fields=["change", "server", "key"])
+        ]
+        indexes = [models.Index(name="need_key", fields=["key"])]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def due_from_now() -> datetime:
+    """Return when an edit made at this moment would be due."""
+    return now() + timedelta(seconds=settings.PROPAGATION_DELAY)

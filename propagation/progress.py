@@ -1,0 +1,95 @@
+"""Where each record stands, for the pages: derived from the outbox, stored nowhere."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils.timezone import now
+
+from propagation.models import OPEN, Change, ChangeState
+
+# How long a row says when its last change went live.
+RECENT = timedelta(hours=1)
+
+
+class Stage(enum.StrEnum):
+    """What a row shows, by word, shape and colour."""
+
+    LIVE = "live"
+    WAITING = "waiting"
+    APPLYING = "applying"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The state of one record; the newest open change decides."""
+
+    stage: Stage
+    change: Change | None = None
+    applied_at: datetime | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the newest edit can still be taken back."""
+        return self.change is not None and self.change.state == ChangeState.PENDING
+
+    @property
+    def removing(self) -> bool:
+        """Whether the record is about to go."""
+        return self.change is not None and self.change.removes
+
+    @property
+    def creating(self) -> bool:
+        """Whether the server has never held the record."""
+        return self.change is not None and self.change.creates
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the change is to be live."""
+        return None if self.change is None else self.change.due_at
+
+    @property
+    def minutes_left(self) -> int:
+        """Whole minutes until then, rounded up; 0 when it is due."""
+        return 0 if self.change is None else minutes_until(self.change.due_at)
+
+
+LIVE = Progress(Stage.LIVE)
+
+
+def progress_of(server_id: int, keys: Collection[str]) -> dict[str, Progress]:
+    """Return the state of each record, in one query whatever their number."""
+    wanted = Q(state__in=OPEN) | Q(state=ChangeState.APPLIED, ended_at__gte=now() - RECENT)
+    changes = Change.objects.of(server_id, keys).filter(wanted).order_by("pk")
+    newest = {change.key: change for change in changes}
+    return {key: _progress(newest.get(key)) for key in keys}
+
+
+def minutes_until(moment: datetime) -> int:
+    """Return the whole minutes until then, rounded up; 0 when it is past."""
+    left = (moment - now()).total_seconds()
+    return max(0, math.ceil(left / 60))
+
+
+def in_time(changes: Iterable[Change]) -> list[list[Change]]:
+    """Gather changes that belong together, in the order in which they were given."""
+    groups: dict[object, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.group, []).append(change)
+    return list(groups.values())
+
+
+def _progress(change: Change | None) -> Progress:
+    if change is None:
+        return LIVE
+    if change.state == ChangeState.APPLIED:
+        return Progress(Stage.LIVE, applied_at=change.ended_at)
+    if change.state == ChangeState.PENDING:
+        return Progress(Stage.WAITING, change)
+    return Progress(Stage.FAILING if change.trouble else Stage.APPLYING, change)

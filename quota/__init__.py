@@ -1,0 +1,1 @@
+"""Mailbox usage and the weekly archive."""
