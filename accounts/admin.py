@@ -30,12 +30,16 @@ class OpeningForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             self.instance = self.open()
         except ValidationError as error:
-            self.add_error(None, error.messages)  # type: ignore[arg-type]
+            self.add_error(None, error.messages)
 
     def save(self, commit: bool = True) -> Any:
         """Return what open() made."""
-        self.save_m2m = lambda: None
         return self.instance
+
+    def _save_m2m(self) -> None:
+        """Leave it to open(), which has."""
+
+    save_m2m = _save_m2m
 
 
 class OpeningAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -44,12 +48,14 @@ class OpeningAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     add_form: type[OpeningForm]
     editable: tuple[str, ...] = ()
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         """Use the add form for a new object."""
         if obj is None:
             kwargs["form"] = type("AddForm", (self.add_form,), {"by": request.user})
             kwargs["fields"] = self.add_form._meta.fields
-        return super().get_form(request, obj, **kwargs)
+        return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Ask for what the add form needs; show everything later."""

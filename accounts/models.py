@@ -39,7 +39,7 @@ class User(AbstractUser):
         gettext_lazy("language"), max_length=5, choices=settings.LANGUAGES, blank=True
     )
 
-    class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
+    class Meta:
         verbose_name = gettext_lazy("login")
         verbose_name_plural = gettext_lazy("logins")
 

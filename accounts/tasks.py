@@ -10,7 +10,7 @@ from propagation.models import MailServer
 def purge_trash() -> None:
     """Let every server empty its trash, on its own queue."""
     for server in MailServer.objects.all():
-        purge_server_trash.apply_async(args=[server.pk], queue=server.queue, expires=3600)
+        purge_server_trash.apply_async(args=(server.pk,), queue=server.queue, expires=3600)
 
 
 @shared_task
@@ -23,7 +23,7 @@ def purge_server_trash(server_id: int) -> None:
 def install_certificates() -> None:
     """Let every server put new certificates in place, on its own queue."""
     for server in MailServer.objects.all():
-        install_server_certificates.apply_async(args=[server.pk], queue=server.queue, expires=600)
+        install_server_certificates.apply_async(args=(server.pk,), queue=server.queue, expires=600)
 
 
 @shared_task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -58,7 +58,7 @@ class DestinationsForm(forms.Form):
         self.domain = domain
         self.by = by
 
-    def with_another_box(self) -> DestinationsForm:
+    def with_another_box(self) -> Self:
         """Return the form with what was typed and one more empty box, nothing judged yet."""
         typed = {
             name: field.widget.value_from_datadict(self.data, self.files, name)

@@ -14,7 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_safe, require_http_methods, require_POST
 
 from accounts.forms import OpenAccountForm, add_model_errors
 from accounts.models import Domain
@@ -31,7 +31,7 @@ SHOWN_CHANGES = 20
 CHECKED_FORWARDS = 200
 
 
-@require_GET
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """Say that the panel answers; for supervisors and load balancers."""
     return HttpResponse("ok\n", content_type="text/plain")
@@ -57,14 +57,14 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_GET
+@require_safe
 def domains(request: HttpRequest) -> HttpResponse:
     """List the customer's domains."""
     own = Domain.objects.visible_to(request.user).select_related("plan", "server")
     return render(request, "panel/domains.html", {"domains": own})
 
 
-@require_GET
+@require_safe
 @in_domain
 def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
     """Show what a domain has, what is on its way, and what needs attention."""

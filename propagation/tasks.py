@@ -14,7 +14,7 @@ def sweep() -> None:
     The database is the truth: a lost message is sent again by the next sweep.
     """
     for server in MailServer.objects.filter(pk__in=Change.objects.awaited()):
-        apply_changes.apply_async(args=[server.pk], queue=server.queue)
+        apply_changes.apply_async(args=(server.pk,), queue=server.queue)
 
 
 @shared_task
@@ -27,7 +27,7 @@ def apply_changes(server_id: int) -> None:
 def ask_servers() -> None:
     """Ask every server, on its own queue, whether it works."""
     for server in MailServer.objects.all():
-        report_in.apply_async(args=[server.pk], queue=server.queue, expires=60)
+        report_in.apply_async(args=(server.pk,), queue=server.queue, expires=60)
 
 
 @shared_task

@@ -20,9 +20,10 @@ class Command(BaseCommand):
 
     def handle(self, *, name: str, **options: Any) -> None:
         """Create it, once."""
-        server = MailServer.objects.filter(name=name).first() or MailServer(name=name)
+        server = MailServer.objects.filter(name=name).first()
         try:
-            if server.pk is None:
+            if server is None:
+                server = MailServer(name=name)
                 server.full_clean()
                 server.save(force_insert=True)
         except ValidationError as error:
