@@ -67,7 +67,7 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
     return [
         Part(REDIS, redis, lambda: answers_redis(socket_path), str(socket_path)),
         Part("worker", worker, lambda: answers_celery(environ), "celery inspect ping"),
-        Part("beat", beat, lambda: beat_schedule(var).exists(), str(beat_schedule(var))),
+        Part("beat", beat, lambda: schedule_kept(var), str(beat_schedule(var))),
     ]
 
 
@@ -93,6 +93,11 @@ def server_parts(var: Path, ports: Ports) -> list[Part]:
 def python(module: str) -> list[str]:
     """Return the command that runs a module under this interpreter."""
     return [sys.executable, "-m", module]
+
+
+def schedule_kept(var: Path) -> bool:
+    """Whether beat has written its schedule; Python's dbm may add an ending to the name."""
+    return any(beat_schedule(var).parent.glob("schedule*"))
 
 
 def beat_schedule(var: Path) -> Path:
