@@ -39,8 +39,10 @@ class HostConfig:
     `smtp_listen` and `login_listen` are an IP address or "*". `outbound` is where
     mail for other domains goes: "smtp:" (by MX), "smtp:[HOST]:PORT" (all through
     one host) or "error:5.7.1 TEXT" (nowhere). `postmaster` takes mail for the
-    server's own name. `homes_root` and `certificates` may be empty: then they
-    are `homes` and `certs` in the root.
+    server's own name. `slow_guessing` makes an address wait that tried wrong
+    passwords, up to 17 seconds; not wanted where all logins come from one address,
+    as in tests. `homes_root` and `certificates` may be empty: then they are
+    `homes` and `certs` in the root.
     """
 
     hostname: str
@@ -57,6 +59,7 @@ class HostConfig:
     message_size_limit: int = 3 * 1024 * 1024
     max_recipients: int = 100
     plaintext_login: bool = True
+    slow_guessing: bool = True
     outbound: str = "error:5.7.1 This server sends no mail to other domains"
     homes_root: str = ""
     certificates: str = ""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from mailhost import dovecot
 from mailhost.dovecot import Doveadm, NoAnswer, User
 from mailhost.maps import MapError, Maps, answers
-from mailhost.paths import Paths
 from mailhost.records import Address, Entry, Mailbox
 from mailhost.store import Store, derived_addresses
 
@@ -22,9 +21,8 @@ Place = tuple[str, str]
 class Confirmer:
     """Asks one server's backends about entries that the store has taken."""
 
-    def __init__(self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm) -> None:
+    def __init__(self, store: Store, maps: Maps, doveadm: Doveadm) -> None:
         """Take what it asks."""
-        self._paths = paths
         self._store = store
         self._maps = maps
         self._doveadm = doveadm
@@ -106,8 +104,7 @@ class Confirmer:
             return "Dovecot still knows the mailbox" if user else ""
         if user is None:
             return "Dovecot does not know the mailbox"
-        home = str(self._paths.home(entry.record.mailbox_id))
-        if user != User(home, self._store.change_of(entry.key)):
+        if user != User(entry.change, entry.record.mailbox_id):
             return "Dovecot knows another state of the mailbox"
         return ""
 

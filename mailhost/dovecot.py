@@ -26,10 +26,10 @@ class NoAnswer(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A mailbox as Dovecot sees it: its directory, and the change it was written by."""
+    """A mailbox as Dovecot sees it: the change it was written by, and its id."""
 
-    home: str
     change: int
+    mailbox_id: str
 
 
 class Doveadm:
@@ -43,7 +43,9 @@ class Doveadm:
         """Start asking for these mailboxes; `users` reads the result."""
         batches = [names[n : n + _BATCH] for n in range(0, len(names), _BATCH)]
         return [
-            (batch, programs.start([*self._command, "user", *batch])) for batch in batches if batch
+            (batch, programs.start([*self._command, "user", "-f", "plusmail_record", *batch]))
+            for batch in batches
+            if batch
         ]
 
     def sessions(self) -> dict[str, list[int]]:
@@ -91,21 +93,15 @@ class Doveadm:
 def users(asked: Sequence[tuple[Sequence[str], programs.Running]]) -> dict[str, User]:
     """Return the mailboxes that exist of those asked for. Raises NoAnswer.
 
-    doveadm prints one block per name in the order asked, and names the absent
-    ones on its other output.
+    doveadm prints a line for each that exists and says of each other that it
+    does not; with a name missing from both, it could not tell.
     """
     found: dict[str, User] = {}
     for names, running in asked:
         answer = running.answer()
-        absent = set(_ABSENT.findall(answer.err))
-        present = [name for name in names if name not in absent]
-        fields: dict[str, list[str]] = defaultdict(list)
-        for text in answer.out.splitlines():
-            name, _, value = text.partition("\t")
-            fields[name].append(value)
-        homes, changes = fields["home"], fields["plusmail_change"]
-        if not len(homes) == len(changes) == len(present):
-            raise NoAnswer(answer.err.splitlines()[0] if answer.err else "doveadm user fell silent")
-        for name, home, change in zip(present, homes, changes, strict=True):
-            found[name] = User(home, int(change))
+        lines = [text.split(" ") for text in answer.out.splitlines() if text]
+        absent = _ABSENT.findall(answer.err)
+        if len(lines) + len(absent) != len(names) or any(len(words) != 3 for words in lines):
+            raise NoAnswer(answer.err.strip().partition("\n")[0] or "doveadm user fell silent")
+        found |= {name: User(int(change), id_) for name, change, id_ in lines}
     return found

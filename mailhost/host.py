@@ -353,7 +353,7 @@ class Host:
         """Return for each key why it is not confirmed, or ""."""
         if not taken:
             return {}
-        confirmer = Confirmer(self.paths, self._store, self._maps, self._doveadm)
+        confirmer = Confirmer(self._store, self._maps, self._doveadm)
         problems = confirmer.problems(taken)
         for entry in taken:
             if problem and entry.key.startswith("mailbox:"):

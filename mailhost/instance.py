@@ -30,6 +30,7 @@ from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.maps import Maps
 from mailhost.paths import Paths, suitable_root
+from mailhost.processes import master
 from mailhost.render import RenderError, dovecot_version, render
 from mailhost.store import Store
 
@@ -163,6 +164,10 @@ def run(root: Path, server: str) -> int:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
+            if server == "postfix":
+                # The script that started the master would only remark on its end.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             stop(root, server)
             _end_group(process.pid, reap=process)
             # A master that was only just starting had no pid file yet.
@@ -174,16 +179,16 @@ def run(root: Path, server: str) -> int:
 def stop(root: Path, server: str) -> bool:
     """End a running server and all its processes; return whether it was running."""
     paths = Paths(root.absolute())
-    master = _master(paths, server)
-    if master is None:
+    leader = master(paths, server)
+    if leader is None:
         return False
-    _end_group(master)
+    _end_group(leader)
     return True
 
 
 def running(root: Path, server: str) -> bool:
     """Say whether the server's master process is there."""
-    return _master(Paths(root.absolute()), server) is not None
+    return master(Paths(root.absolute()), server) is not None
 
 
 def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
@@ -236,21 +241,6 @@ def _only_one(paths: Paths, server: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise InstanceError(f"{server} of {paths.root} is already running.") from error
         yield
-
-
-def _master(paths: Paths, server: str) -> int | None:
-    """Return the master's process id, if the process of that id is this server's."""
-    file = paths.queue / "pid/master.pid" if server == "postfix" else paths.run / "master.pid"
-    try:
-        process = int(file.read_text())
-        alive = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
-        directory = Path(f"/proc/{process}/cwd").readlink()
-    except (OSError, ValueError):
-        return None
-    name = b"master" if server == "postfix" else b"dovecot"
-    home = paths.queue if server == "postfix" else paths.run
-    # Another process may bear the number of one that is gone.
-    return process if Path(alive.decode()).name.encode() == name and directory == home else None
 
 
 def _end_group(leader: int, reap: subprocess.Popen[bytes] | None = None) -> None:

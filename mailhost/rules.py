@@ -60,12 +60,13 @@ def loops(store: Store, changes: Mapping[str, int]) -> dict[str, list[str]]:
         loop = loop_of(store, address)
         if loop:
             newest = max((node for node in loop if node in changes), key=lambda n: changes[n])
-            refused.setdefault(newest, loop)
+            turn = loop.index(newest)
+            refused.setdefault(newest, [*loop[turn:], *loop[:turn], newest])
     return refused
 
 
 def loop_of(store: Store, start: str) -> list[str]:
-    """Return the way on which `start` leads back to itself, or an empty list.
+    """Return the addresses on the way from `start` back to itself, or an empty list.
 
     An address that names itself keeps a copy; that is no loop.
     """

@@ -17,6 +17,7 @@ from uuid import uuid4
 from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths
+from mailhost.processes import renew_postfix
 from mailhost.store import Store
 
 #: From this many keys on, building a map anew is quicker than changing it key by key.
@@ -65,6 +66,8 @@ class Settler:
             self.at(f"added {name}")
         for name in reversed(NAMES):
             self._remove(name, dirty.get(name, []))
+        if "domains" in dirty:
+            renew_postfix(self._paths)
         self.at("removed")
         with self._store.transaction():
             for name in dirty:

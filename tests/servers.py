@@ -1,0 +1,259 @@
+"""A private mail server for tests, on free ports of 127.0.0.1, and the outside world.
+
+`mail_server()` makes a root that the servers' own users can reach, starts
+Postfix and Dovecot as `python -m mailhost run` does, and ends every process
+afterwards. `Sink` takes the mail that leaves for other domains.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import poplib
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from mailhost import instance
+from mailhost.config import HostConfig
+from mailhost.host import Host
+from mailhost.records import Mailbox
+
+REPOSITORY = Path(__file__).parent.parent
+T = TypeVar("T")
+PASSWORD = "correct-horse-battery"
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+@cache
+def hash_of(password: str = PASSWORD) -> str:
+    """Return a hash that Dovecot made itself, at the least cost it allows."""
+    command = ["doveadm", "pw", "-s", "SHA512-CRYPT", "-r", "1000", "-p", password]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def mailbox(
+    name: str, domain: str = "example.com", password: str = PASSWORD, mailbox_id: str = ""
+) -> Mailbox:
+    """Return a mailbox record with an id of its own."""
+    return Mailbox(name, domain, mailbox_id or uuid.uuid4().hex, hash_of(password), 10_000_000)
+
+
+def message(subject: str = "hello", text: str = "hello, world") -> bytes:
+    """Return a small message."""
+    mail = EmailMessage()
+    mail["From"] = "friend@outside.test"
+    mail["To"] = "you@example.com"
+    mail["Subject"] = subject
+    mail.set_content(text)
+    return mail.as_bytes()
+
+
+def wait_for(look: Callable[[], T], seconds: float = 10.0) -> T:
+    """Return the first true value of `look`, or its last one when time is up."""
+    end = time.monotonic() + seconds
+    while not (value := look()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return value
+
+
+@dataclass(slots=True)
+class Sink:
+    """An SMTP server that keeps what it gets: the outside world."""
+
+    port: int
+    taken: list[tuple[str, list[str], bytes]] = field(default_factory=list)
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        """Keep one message."""
+        content = envelope.content
+        assert isinstance(content, bytes)
+        self.taken.append((envelope.mail_from or "", list(envelope.rcpt_tos), content))
+        return "250 taken"
+
+    def got(self, recipient: str, text: str) -> bool:
+        """Wait until a message with `text` in it has come for `recipient`."""
+        wanted = text.encode()
+        return wait_for(
+            lambda: any(recipient in to and wanted in content for _, to, content in self.taken)
+        )
+
+
+@contextmanager
+def sink() -> Iterator[Sink]:
+    """Run the outside world on a free port."""
+    taking = Sink(free_ports(1)[0])
+    controller = Controller(taking, hostname="127.0.0.1", port=taking.port)
+    controller.start()
+    try:
+        yield taking
+    finally:
+        controller.stop()
+
+
+class MailServer:
+    """A running mail server. `outside` is where its mail for other domains goes."""
+
+    def __init__(self, root: Path, config: HostConfig, outside: Sink) -> None:
+        """Name a root that was initialised."""
+        self.root = root
+        self.config = config
+        self.outside = outside
+        self.host = Host(root)
+        self._runs: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *servers: str) -> None:
+        """Start Postfix and Dovecot, or the one named, and wait until they answer."""
+        for server in servers or instance.SERVERS:
+            command = [sys.executable, "-m", "mailhost", "--root", str(self.root), "run", server]
+            self._runs[server] = subprocess.Popen(command, cwd=REPOSITORY)
+        for server in servers or instance.SERVERS:
+            problem = instance.wait_until_answering(self.root, server)
+            assert not problem, f"{server} {problem}\n{self.logs()}"
+
+    def stop(self, *servers: str) -> None:
+        """End both servers, or the one named, with all their processes."""
+        for server in servers or tuple(self._runs):
+            process = self._runs.pop(server)
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+    def logs(self) -> str:
+        """Return what both servers logged."""
+        return "\n".join(path.read_text() for path in sorted((self.root / "log").iterdir()))
+
+    # From outside
+
+    def smtp(self) -> smtplib.SMTP:
+        """Connect as any other mail server would."""
+        client = smtplib.SMTP("127.0.0.1", self.config.smtp_port, "client.outside.test", 10)
+        client.ehlo()
+        return client
+
+    def rcpt(self, recipient: str) -> tuple[int, str]:
+        """Return what Postfix answers to RCPT for this recipient."""
+        with self.smtp() as client:
+            client.mail("friend@outside.test")
+            code, text = client.rcpt(recipient)
+            return code, text.decode()
+
+    def deliver(self, *recipients: str, text: str = "hello, world") -> None:
+        """Send one message from outside."""
+        with self.smtp() as client:
+            refused = client.sendmail("friend@outside.test", recipients, message(text=text))
+        assert not refused
+
+    # As the holder of a mailbox
+
+    def pop3(self, login: str, password: str = PASSWORD) -> poplib.POP3:
+        """Log in by POP3; poplib.error_proto if that is refused."""
+        client = poplib.POP3("127.0.0.1", self.config.pop3_port, timeout=10)
+        try:
+            client.user(login)
+            client.pass_(password)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def imap(self, login: str, password: str = PASSWORD) -> imaplib.IMAP4:
+        """Log in by IMAP; imaplib.IMAP4.error if that is refused."""
+        client = imaplib.IMAP4("127.0.0.1", self.config.imap_port, timeout=10)
+        try:
+            client.login(login, password)
+        except BaseException:
+            client.shutdown()
+            raise
+        return client
+
+    def can_log_in(self, login: str, password: str = PASSWORD) -> bool:
+        """Say whether POP3 lets this login in."""
+        with suppress(poplib.error_proto):
+            self.pop3(login, password).quit()
+            return True
+        return False
+
+    def messages(self, login: str, password: str = PASSWORD) -> list[bytes]:
+        """Read all messages by POP3, leaving them there."""
+        client = self.pop3(login, password)
+        try:
+            count = client.stat()[0]
+            return [b"\n".join(client.retr(number)[1]) for number in range(1, count + 1)]
+        finally:
+            client.quit()
+
+    def got(self, login: str, text: str, password: str = PASSWORD) -> bool:
+        """Wait until a message with `text` in it is in the mailbox."""
+        return wait_for(
+            lambda: any(text.encode() in mail for mail in self.messages(login, password))
+        )
+
+    def certificate(self, port: int, name: str, *, starttls: bool = False) -> bytes:
+        """Return the certificate (DER) shown to a client that asks for `name`."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", port), 10) as plain:
+            if starttls:
+                plain.recv(1024)
+                for line in (b"EHLO client.outside.test\r\n", b"STARTTLS\r\n"):
+                    plain.sendall(line)
+                    time.sleep(0.1)
+                    plain.recv(4096)
+            with context.wrap_socket(plain, server_hostname=name) as secure:
+                shown = secure.getpeercert(binary_form=True)
+        assert shown
+        return shown
+
+
+@contextmanager
+def mail_server(**settings: Any) -> Iterator[MailServer]:
+    """Make and run a mail server; `settings` go into its HostConfig."""
+    smtp, pop3, pop3s, imap, imaps = free_ports(5)
+    # The servers' users have to get through, which pytest's own directories do not allow.
+    root = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
+    root.chmod(0o711)
+    with sink() as outside:
+        defaults: dict[str, Any] = {
+            "hostname": "mail1.plusmail.test",
+            "smtp_port": smtp,
+            "pop3_port": pop3,
+            "pop3s_port": pop3s,
+            "imap_port": imap,
+            "imaps_port": imaps,
+            "slow_guessing": False,
+            "outbound": f"smtp:[127.0.0.1]:{outside.port}",
+        }
+        server = MailServer(root, HostConfig(**(defaults | settings)), outside)
+        try:
+            instance.init(root, server.config)
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            server.host.close()
+            shutil.rmtree(root, ignore_errors=True)
