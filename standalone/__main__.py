@@ -203,7 +203,7 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             f"  POP3       {HOST} port {ports.pop3} (TLS: {ports.pop3s})",
             f"  IMAP       {HOST} port {ports.imap} (TLS: {ports.imaps})",
             "",
-            "A first thing to try: log in as a customer and add the POP account `hello`. It goes",
+            "A first thing to try: log in as sakura and add the POP account `hello`. It goes",
             f"live after {delay} seconds (in production: 15 minutes). Then send to it:",
             "",
             f"  python3 -c \"import smtplib; s = smtplib.SMTP('{HOST}', {ports.smtp}); "

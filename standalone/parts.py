@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +65,11 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
         *python("celery"), "-A", "plusmail", "beat", "--loglevel", "WARNING", "--pidfile", "",
         "--schedule", str(beat_schedule(var)),
     ]  # fmt: skip
+    started = time.time()
     return [
         Part(REDIS, redis, lambda: answers_redis(socket_path), str(socket_path)),
         Part("worker", worker, lambda: answers_celery(environ), "celery inspect ping"),
-        Part("beat", beat, lambda: schedule_kept(var), str(beat_schedule(var))),
+        Part("beat", beat, lambda: schedule_kept(var, started), str(beat_schedule(var))),
     ]
 
 
@@ -95,9 +97,10 @@ def python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
 
-def schedule_kept(var: Path) -> bool:
-    """Whether beat has written its schedule; Python's dbm may add an ending to the name."""
-    return any(beat_schedule(var).parent.glob("schedule*"))
+def schedule_kept(var: Path, since: float) -> bool:
+    """Tell whether beat has written its schedule; Python's dbm may add an ending to the name."""
+    files = beat_schedule(var).parent.glob("schedule*")
+    return any(file.stat().st_mtime >= since for file in files)
 
 
 def beat_schedule(var: Path) -> Path:

@@ -77,6 +77,8 @@ class Running:
         except subprocess.TimeoutExpired:
             raise AssertionError(self.output) from None
         self._reader.join(5)
+        if self.process.stdout:
+            self.process.stdout.close()
         return status
 
 
@@ -128,7 +130,7 @@ def start(var: Path, ports: Ports) -> Iterator[Callable[..., Running]]:
             for pid in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            running.process.wait()
+            running.wait_ended()
 
 
 def greeting(port: int) -> bytes:
