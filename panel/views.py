@@ -14,7 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_safe, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.forms import OpenAccountForm, add_model_errors
 from accounts.models import Domain
@@ -80,7 +80,7 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
         "groups": groups,
         "more": max(0, open_changes.count() - SHOWN_CHANGES),
         "recent": [(change, source_of(change.key).describe(change)) for change in recent[:5]],
-        "failing": [group for group in groups if group["trouble"]],
+        "failing": [group for group in groups if group["cause"]],
         "dead": [row for row in rows if any(lead.nowhere for lead in row.leads)][:5],
         "moving": bool(groups),
     }
@@ -96,7 +96,7 @@ def _group(changes: list[Change]) -> dict[str, Any]:
         "minutes_left": minutes_until(last.due_at),
         "words": [source_of(change.key).describe(change) for change in changes],
         "pending": all(change.state == ChangeState.PENDING for change in changes),
-        "trouble": next((change.trouble for change in changes if change.trouble), ""),
+        "cause": next((change.get_cause_display() for change in changes if change.cause), ""),
         "retry_at": next((change.retry_at for change in changes if change.retry_at), None),
     }
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from mailhost.host import Busy, Host, HostError, Outcome, Status
 from mailhost.maps import MapError
 from mailhost.records import Entry, RecordError
-from propagation.models import Change, ChangeState, MailServer, parts
+from propagation.models import Cause, Change, ChangeState, MailServer, parts
 from propagation.sources import source_of
 
 CONFIRMED = {Status.APPLIED, Status.STALE}
@@ -80,9 +80,18 @@ def _settle(batch: Sequence[Change], outcomes: dict[str, Outcome], report: Repor
     failed = defaultdict(list)
     for change in batch:
         if outcomes[change.key].status not in CONFIRMED:
-            failed[outcomes[change.key].reason].append(change.pk)
-    for reason, pks in failed.items():
-        report.failed += Change.objects.filter(pk__in=pks).postpone(reason)
+            failed[outcomes[change.key]].append(change.pk)
+    for outcome, pks in failed.items():
+        for part in parts(pks):
+            late = Change.objects.filter(pk__in=part)
+            report.failed += late.postpone(_cause(outcome), outcome.reason)
+
+
+def _cause(outcome: Outcome) -> Cause:
+    """Return the customer's side of what the server answered."""
+    if outcome.code == "loop":
+        return Cause.CIRCLE
+    return Cause.REFUSED if outcome.status == Status.REFUSED else Cause.SILENT
 
 
 def _tell_sources(done: Sequence[Change]) -> None:

@@ -95,6 +95,17 @@ class ChangeState(models.TextChoices):
     SUPERSEDED = "superseded", _("Replaced by a newer change")
 
 
+class Cause(models.TextChoices):
+    """Why a change could not be applied, in words for the customer."""
+
+    SILENT = "silent", _("The mail server has not confirmed this change yet.")
+    CIRCLE = (
+        "circle",
+        _("With what the mail server still does, mail would go round in a circle."),
+    )
+    REFUSED = "refused", _("The mail server refuses this change. We will look into it.")
+
+
 OPEN = [ChangeState.PENDING, ChangeState.APPLYING]
 ENDED = [ChangeState.APPLIED, ChangeState.CANCELLED, ChangeState.SUPERSEDED]
 # A failed change is tried again after one of these pauses (minutes), then ever after the last.
@@ -264,13 +275,19 @@ class ChangeQuerySet(models.QuerySet["Change"]):
             state=state, ended_at=now(), before_secret="", after_secret="", retry_at=None
         )
 
-    def postpone(self, reason: str) -> int:
-        """Leave these changes for a later attempt, each pause longer than the last."""
+    def postpone(self, cause: Cause, reason: str) -> int:
+        """Leave these changes for a later attempt, each pause longer than the last.
+
+        `cause` is for the customer, `reason` for the operator.
+        """
         count = 0
         for change in self.filter(state=ChangeState.APPLYING):
             pause = timedelta(minutes=PAUSES[min(change.attempts, len(PAUSES) - 1)])
             count += self.filter(pk=change.pk, state=ChangeState.APPLYING).update(
-                attempts=F("attempts") + 1, retry_at=now() + pause, trouble=reason[:500]
+                attempts=F("attempts") + 1,
+                retry_at=now() + pause,
+                cause=cause,
+                trouble=reason[:500],
             )
         return count
 
@@ -321,6 +338,7 @@ class Change(models.Model):
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     attempts = models.PositiveIntegerField(_("failed attempts"), default=0)
     retry_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    cause = models.CharField(_("cause"), max_length=10, blank=True, choices=Cause.choices)
     trouble = models.CharField(_("trouble"), max_length=500, blank=True)
     renews_password = models.BooleanField(_("new password"), default=False)
 

@@ -92,4 +92,4 @@ def _progress(change: Change | None) -> Progress:
         return Progress(Stage.LIVE, applied_at=change.ended_at)
     if change.state == ChangeState.PENDING:
         return Progress(Stage.WAITING, change)
-    return Progress(Stage.FAILING if change.trouble else Stage.APPLYING, change)
+    return Progress(Stage.FAILING if change.cause else Stage.APPLYING, change)
