@@ -1,0 +1,136 @@
+"""The cast of every test: an operator, two customers with their domains, and a mail server.
+
+`sakura` owns example.com and example.net, `wakaba` owns wakaba.example. Everything
+is live unless a test changes it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+from django.test import Client
+from hypothesis import settings as hypothesis_settings
+
+from accounts.models import Account, Customer, Domain, Plan, User
+from propagation.models import MailServer
+from tests import factories
+
+SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
+# Fixed examples, so that a test that passed yesterday passes today; `make soak` looks further.
+hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis_settings.register_profile("soak", max_examples=5000, deadline=None, database=None)
+hypothesis_settings.load_profile("soak" if SOAK else "fixed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only PostgreSQL can show, unless the tests run on it."""
+    if os.environ.get("PLUSMAIL_TEST_DATABASE_URL", "").startswith("postgres"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("postgres")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("postgres")]
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The rows that most tests need."""
+
+    server: MailServer
+    plan: Plan
+    operator: User
+    sakura: Customer
+    wakaba: Customer
+    com: Domain  # sakura's example.com
+    net: Domain  # sakura's example.net
+    other: Domain  # wakaba's wakaba.example
+
+
+def make_cast() -> Cast:
+    """Create the cast, everything of it live."""
+    server = factories.make_server()
+    plan = factories.make_plan("standard", account_limit=10)
+    operator = User.objects.create_superuser("operator", password=factories.PASSWORD)
+    sakura = factories.make_customer("sakura", "株式会社さくら商店")
+    wakaba = factories.make_customer("wakaba", "わかば工房")
+    domains = [
+        factories.make_domain(name, customer=customer, plan=plan, server=server)
+        for name, customer in (
+            ("example.com", sakura),
+            ("example.net", sakura),
+            ("wakaba.example", wakaba),
+        )
+    ]
+    factories.settle(server)
+    return Cast(server, plan, operator, sakura, wakaba, *domains)
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    """Everybody and everything."""
+    return make_cast()
+
+
+@pytest.fixture
+def server(cast: Cast) -> MailServer:
+    """The mail server's row; nothing runs behind it."""
+    return cast.server
+
+
+@pytest.fixture
+def com(cast: Cast) -> Domain:
+    """sakura's example.com."""
+    return cast.com
+
+
+@pytest.fixture
+def net(cast: Cast) -> Domain:
+    """sakura's example.net, whose fixed address leads to example@example.com."""
+    return cast.net
+
+
+@pytest.fixture
+def other(cast: Cast) -> Domain:
+    """wakaba's wakaba.example."""
+    return cast.other
+
+
+@pytest.fixture
+def tanaka(com: Domain) -> Account:
+    """A live account of example.com."""
+    account = factories.make_account(com, "tanaka")
+    factories.settle()
+    return account
+
+
+def logged_in(user: User, language: str = "en") -> Client:
+    """Return a browser in which this login is logged in."""
+    client = Client(headers={"accept-language": language})
+    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def sakura(cast: Cast) -> Client:
+    """The browser of example.com's owner, in English."""
+    return logged_in(cast.sakura.user)
+
+
+@pytest.fixture
+def wakaba(cast: Cast) -> Client:
+    """The browser of the other customer, in English."""
+    return logged_in(cast.wakaba.user)
+
+
+@pytest.fixture
+def operator(cast: Cast) -> Client:
+    """The operator's browser, in English."""
+    return logged_in(cast.operator)
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    """A browser in which nobody is logged in, in English."""
+    return Client(headers={"accept-language": "en"})
