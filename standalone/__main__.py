@@ -81,10 +81,7 @@ def run() -> int:
         supervisor = Supervisor(
             parts,
             environ=environ,
-            on_ready=lambda: print(
-                welcome(var, ports, delay=environ["PROPAGATION_DELAY"], with_servers=not why_none),
-                flush=True,
-            ),
+            on_ready=lambda: greet(var, ports, environ, with_servers=not why_none),
         )
         status = supervisor.run()
     say(f"stopped: {supervisor.failure}" if supervisor.failure else "stopped.")
@@ -185,6 +182,14 @@ def call(module: str, *arguments: str, environ: dict[str, str] | None = None) ->
     done = subprocess.run([sys.executable, "-m", module, *arguments], env=environ, check=False)
     if done.returncode:
         raise Refused(f"`{module} {' '.join(arguments)}` failed; its words are above.")
+
+
+def greet(var: Path, ports: Ports, environ: dict[str, str], *, with_servers: bool) -> None:
+    """Let the pages know at once that the mail server answers, then greet the newcomer."""
+    if with_servers:
+        call("django", "check_servers", environ=environ)
+    delay = environ["PROPAGATION_DELAY"]
+    print(welcome(var, ports, delay=delay, with_servers=with_servers), flush=True)
 
 
 def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
