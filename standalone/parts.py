@@ -58,12 +58,14 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
         "--daemonize", "no", "--logfile", str(socket_path.parent / "redis.log"),
     ]  # fmt: skip
     worker = [
-        *python("celery"), "-A", "plusmail", "worker", "--hostname", "standalone@%h",
+        # The mail server's files are root's, so its worker is too.
+        sys.executable, "-W", "ignore:You're running the worker with superuser privileges",
+        "-m", "celery", "--quiet", "-A", "plusmail", "worker", "--hostname", "standalone@%h",
         "--queues", f"celery,server.{SERVER}", "--concurrency", "2", "--loglevel", "INFO",
     ]  # fmt: skip
     beat = [
-        *python("celery"), "-A", "plusmail", "beat", "--loglevel", "WARNING", "--pidfile", "",
-        "--schedule", str(beat_schedule(var)),
+        *python("celery"), "--quiet", "-A", "plusmail", "beat",
+        "--loglevel", "WARNING", "--pidfile", "", "--schedule", str(beat_schedule(var)),
     ]  # fmt: skip
     started = time.time()
     return [
