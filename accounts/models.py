@@ -433,10 +433,11 @@ class Account(models.Model):
         """Ask the server to give the mailbox up; the row goes when the server has done so.
 
         An account that the server has never seen goes at once. Raises ValidationError
-        for a fixed account.
+        for a fixed account, and for one that is being deleted already.
         """
         with transaction.atomic():
             locked = self._locked()
+            locked.refuse_if_leaving()
             if locked.fixed_for.exists():
                 raise ValidationError(
                     _("This account is fixed for the administration of the service."),
@@ -450,7 +451,7 @@ class Account(models.Model):
 
     def refuse_if_leaving(self) -> None:
         """Raise ValidationError while the account is being deleted."""
-        if Change.objects.open().of(self.server_id, [self.key]).filter(after=None).exists():
+        if Change.objects.open().removals().of(self.server_id, [self.key]).exists():
             raise ValidationError(
                 _("This account is being deleted. Take the deletion back first."), code="leaving"
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain
@@ -23,11 +24,8 @@ class DomainSource:
             )
 
     def restore(self, change: Change) -> None:
-        """Leave the domain as it is: the panel never changes one after it was opened.
-
-        A new domain whose change is cancelled (by the operator) stays in the panel,
-        and `reconcile --repair` brings it to its server.
-        """
+        """Refuse: a domain is opened and closed by the operator, not taken back."""
+        raise ValidationError(_("The opening of a domain cannot be taken back."), code="domain")
 
     def applied(self, changes: Sequence[Change]) -> None:
         """Nothing is left to do for a domain."""
@@ -47,7 +45,7 @@ class MailboxSource:
 
     def records(self, server: MailServer) -> Iterator[Mailbox]:
         """Yield a record per account of this server, without those that are being deleted."""
-        leaving = Change.objects.open().filter(server=server, after=None).values_list("key")
+        leaving = Change.objects.open().removals().filter(server=server).values_list("key")
         gone = {key for (key,) in leaving}
         accounts = Account.objects.filter(server=server).select_related("domain__plan")
         for account in accounts.iterator(chunk_size=2000):
@@ -59,6 +57,11 @@ class MailboxSource:
         was = change.was()
         account = Account.objects.filter(server=change.server_id, name=_name(change))
         if was is None:
+            if account.filter(fixed_for__isnull=False).exists():
+                raise ValidationError(
+                    _("This account is fixed for the administration of the service."),
+                    code="fixed",
+                )
             account.delete()
         elif isinstance(was, Mailbox):
             account.update(password_hash=was.password_hash)

@@ -41,6 +41,11 @@ class Row:
     addresses: list[str]
     fixed: bool
 
+    @property
+    def opening(self) -> bool:
+        """Whether the account is on its way together with its domain."""
+        return self.fixed and self.progress.creating
+
 
 class PanelLoginView(LoginView):
     """Log in; the language chosen in an earlier session comes back with it."""

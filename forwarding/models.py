@@ -11,8 +11,10 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
@@ -262,12 +264,23 @@ class ForwardingAddress(models.Model):
         self._prefetched_objects_cache: dict[str, Any] = {}
 
     def _needs(self, destinations: list[str]) -> list[tuple[int, str]]:
-        """Name the records that must be live first: the domain and what this leads to."""
-        mailboxes = accounts_by_address(destinations).values()
-        here = self.domain.server_id
-        needs = [(here, f"domain:{self.domain.name}")]
-        needs += [(account.server_id, account.key) for account in mailboxes]
-        needs += [(here, f"address:{to}") for to in destinations if to != self.address]
+        """Name the records that must be live first: the domain and what this leads to.
+
+        Only the same customer's: nobody's edit waits for, or falls with, another's.
+        """
+        customer = self.domain.customer_id
+        own = dict(Domain.objects.filter(customer=customer).values_list("name", "server_id"))
+        needs = [(self.domain.server_id, f"domain:{self.domain.name}")]
+        needs += [
+            (account.server_id, account.key)
+            for account in accounts_by_address(destinations).values()
+            if account.domain.customer_id == customer
+        ]
+        needs += [
+            (own[name], f"address:{to}")
+            for to in destinations
+            if (name := to.partition("@")[2]) in own and to != self.address
+        ]
         return needs
 
 
@@ -363,8 +376,12 @@ def detach(
     account: Account, customer_id: int, *, by: Any = None, group: uuid.UUID | None = None
 ) -> None:
     """Take a leaving account out of its owner's forwards, remembering where it stood."""
-    # What an earlier deletion that was taken back left behind no longer counts.
-    DetachedDestination.objects.filter(mailbox_id=account.pk).delete()
+    # What an earlier deletion that was taken back left behind no longer counts, nor does what
+    # can no longer be brought back.
+    forgotten = now() - 2 * timedelta(days=settings.TRASH_DAYS)
+    DetachedDestination.objects.filter(
+        Q(mailbox_id=account.pk) | Q(detached_at__lt=forgotten)
+    ).delete()
     naming = ForwardingAddress.objects.naming(account.address)
     for row in naming.filter(domain__customer=customer_id).select_related("domain__server"):
         if not row.is_leaving():

@@ -18,7 +18,7 @@ class AddressSource:
 
     def records(self, server: MailServer) -> Iterator[Address]:
         """Yield a record per address of this server, without those that are being deleted."""
-        leaving = Change.objects.open().filter(server=server, after=None).values_list("key")
+        leaving = Change.objects.open().removals().filter(server=server).values_list("key")
         gone = {key for (key,) in leaving}
         rows = ForwardingAddress.objects.filter(domain__server=server).select_related("domain")
         ordered = Prefetch("destinations", Destination.objects.order_by("position"))

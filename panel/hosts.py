@@ -45,6 +45,17 @@ def panel_hosts() -> list[str]:
     return [*settings.PANEL_HOSTS, *([own] if own else [])]
 
 
+def client_address(request: HttpRequest) -> str:
+    """Return where a request comes from, for the count of failed logins.
+
+    Behind our own proxy that is the last address it wrote; whatever a client put in
+    front of it is not believed.
+    """
+    if settings.BEHIND_PROXY:
+        return str(request.headers.get("X-Forwarded-For", "")).rpartition(",")[2].strip()
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
 def _is_hosted(host: str) -> bool:
     """Whether a domain on record, or www. of it, was asked for."""
     return bool(host) and Domain.objects.filter(name=host.removeprefix("www.")).exists()

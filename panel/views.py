@@ -70,7 +70,7 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
     """Show what a domain has, what is on its way, and what needs attention."""
     open_changes = Change.objects.open().filter(domain=domain.name).order_by("due_at", "pk")
     recent = Change.objects.filter(domain=domain.name, state=ChangeState.APPLIED)
-    groups = [_group(changes) for changes in in_time(open_changes[:SHOWN_CHANGES])]
+    groups = [_group(domain, changes) for changes in in_time(open_changes[:SHOWN_CHANGES])]
     forwards = domain.forwarding_addresses.prefetch_related("destinations")
     rows = pages.rows(domain, list(forwards[:CHECKED_FORWARDS]))
     context = {
@@ -87,7 +87,7 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
     return render(request, "panel/domain_home.html", context)
 
 
-def _group(changes: list[Change]) -> dict[str, Any]:
+def _group(domain: Domain, changes: list[Change]) -> dict[str, Any]:
     """Put together what a line in time shows of changes that belong together."""
     last = max(changes, key=lambda change: change.due_at)
     return {
@@ -96,9 +96,15 @@ def _group(changes: list[Change]) -> dict[str, Any]:
         "minutes_left": minutes_until(last.due_at),
         "words": [source_of(change.key).describe(change) for change in changes],
         "pending": all(change.state == ChangeState.PENDING for change in changes),
+        "opening": any(_opens(domain, change) for change in changes),
         "cause": next((change.get_cause_display() for change in changes if change.cause), ""),
         "retry_at": next((change.retry_at for change in changes if change.retry_at), None),
     }
+
+
+def _opens(domain: Domain, change: Change) -> bool:
+    """Whether the change belongs to the opening of the domain, which cannot be taken back."""
+    return change.creates and change.key in (f"domain:{domain.name}", f"mailbox:{domain.label}")
 
 
 @require_POST

@@ -150,6 +150,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Return changes whose record does not exist on the server before them."""
         return self.filter(before__isnull=True)
 
+    def removals(self) -> ChangeQuerySet:
+        """Return changes after which the record no longer exists."""
+        return self.filter(after__isnull=True)
+
     def of(self, server_id: int, keys: Collection[str]) -> ChangeQuerySet:
         """Return the changes of these records of one server."""
         return self.filter(server_id=server_id, key__in=keys)
