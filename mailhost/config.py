@@ -56,7 +56,7 @@ class HostConfig:
     lmtp_port: int = 0
     mail_uid: int = 5000
     mail_gid: int = 5000
-    message_size_limit: int = 3 * 1024 * 1024
+    message_size_limit: int = 10 * 1024 * 1024
     max_recipients: int = 100
     plaintext_login: bool = True
     slow_guessing: bool = True
