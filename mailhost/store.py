@@ -142,6 +142,11 @@ class Store:
             for record in (item.old, item.entry.record):
                 if isinstance(record, Mailbox | Address):
                     addresses[record.address] = None
+            if isinstance(item.entry.record, Mailbox):
+                # Brought back under another name: the one it was deleted by is no longer kept.
+                details = self.trash_details(item.entry.record.mailbox_id)
+                if details and details["address"]:
+                    addresses[details["address"]] = None
             if isinstance(item.old or item.entry.record, HostedDomain):
                 name = item.entry.key.partition(":")[2]
                 addresses.update(dict.fromkeys(derived_addresses(name)))
