@@ -130,7 +130,7 @@ def start(var: Path, ports: Ports) -> Iterator[Callable[..., Running]]:
             for pid in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            running.wait_ended()
+        running.wait_ended()
 
 
 def greeting(port: int) -> bytes:
