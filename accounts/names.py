@@ -5,6 +5,7 @@ written into a mail server's file.
 """
 
 import re
+from unicodedata import normalize
 
 import idna
 from django.core.exceptions import ValidationError
@@ -33,10 +34,12 @@ _WIDE = re.compile(r"[^\x00-\x7f]")
 
 def clean_mailbox_name(text: str) -> str:
     """Return a new mailbox's name in its stored form; ValidationError says what to change."""
-    name = text.strip().lower()
+    typed = text.strip()
+    # Before it is lowered: the lower case of the Kelvin sign is an ordinary k.
+    wide, name = _WIDE.search(typed), typed.lower()
     if "@" in name:
         raise ValidationError(_("Enter only the part before the @."), code="at")
-    if _WIDE.search(name):
+    if wide:
         raise ValidationError(
             _("Use half-width letters and digits only (a-z, 0-9)."), code="full_width"
         )
@@ -59,7 +62,13 @@ def clean_mailbox_name(text: str) -> str:
 
 def clean_domain_name(text: str) -> str:
     """Return a domain's name as stored: lower case, international names as xn-- (IDNA 2008)."""
-    name = text.strip().lower().rstrip(".")
+    typed = text.strip()
+    if any(not char.isascii() and normalize("NFKC", char).isascii() for char in typed):
+        # Full-width letters and their kind; IDNA would take them for the ASCII ones.
+        raise ValidationError(
+            _("Use half-width letters and digits only (a-z, 0-9)."), code="full_width"
+        )
+    name = typed.lower().rstrip(".")
     try:
         if not name.isascii():
             name = idna.encode(name, uts46=True).decode()

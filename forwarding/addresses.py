@@ -19,10 +19,12 @@ _WIDE = re.compile(r"[^\x00-\x7f]")
 
 def clean_local_part(text: str) -> str:
     """Return the part before the @ as stored; ValidationError says what to change."""
-    local_part = text.strip().lower()
+    typed = text.strip()
+    # Before it is lowered: the lower case of the Kelvin sign is an ordinary k.
+    wide, local_part = _WIDE.search(typed), typed.lower()
     if "@" in local_part:
         raise ValidationError(_("Enter only the part before the @."), code="at")
-    if _WIDE.search(local_part):
+    if wide:
         raise ValidationError(
             _("Use half-width letters and digits only (a-z, 0-9)."), code="full_width"
         )
