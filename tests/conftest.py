@@ -14,7 +14,7 @@ from django.test import Client
 from hypothesis import settings as hypothesis_settings
 
 from accounts.models import Account, Customer, Domain, Plan, User
-from propagation.models import MailServer
+from propagation.models import Change, ChangeState, MailServer
 from tests import factories
 
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
@@ -63,7 +63,7 @@ def make_cast() -> Cast:
             ("wakaba.example", wakaba),
         )
     ]
-    factories.settle(server)
+    Change.objects.end(ChangeState.APPLIED)
     return Cast(server, plan, operator, sakura, wakaba, *domains)
 
 
@@ -105,9 +105,14 @@ def tanaka(com: Domain) -> Account:
     return account
 
 
+def browser(language: str = "en", host: str = "panel.plusmail.test") -> Client:
+    """Return a browser at the panel in which nobody is logged in."""
+    return Client(headers={"host": host, "accept-language": language})
+
+
 def logged_in(user: User, language: str = "en") -> Client:
     """Return a browser in which this login is logged in."""
-    client = Client(headers={"accept-language": language})
+    client = browser(language)
     client.force_login(user, "django.contrib.auth.backends.ModelBackend")
     return client
 
@@ -133,4 +138,4 @@ def operator(cast: Cast) -> Client:
 @pytest.fixture
 def stranger(db: None) -> Client:
     """A browser in which nobody is logged in, in English."""
-    return Client(headers={"accept-language": "en"})
+    return browser()

@@ -8,9 +8,11 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 _VAR = tempfile.mkdtemp(prefix="plusmail-", dir="/tmp")
 atexit.register(shutil.rmtree, _VAR, ignore_errors=True)
+Path(_VAR, "static").mkdir()
 _given = dict(os.environ)
 _database = os.environ.get("PLUSMAIL_TEST_DATABASE_URL", f"sqlite:///{_VAR}/panel.sqlite3")
 _wanted = {

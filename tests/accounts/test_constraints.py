@@ -1,0 +1,354 @@
+"""The database itself refuses what no row may be: every constraint, by raw SQL and by the ORM."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import DataError, IntegrityError, connection, models, transaction
+from django.db.models import ProtectedError
+from django.utils.timezone import now
+
+from accounts.models import Account, Domain
+from forwarding.models import DetachedDestination, ForwardingAddress
+from propagation.models import Change, ChangeState, MailServer, Need
+from tests import factories
+from tests.conftest import Cast
+
+HASH = "{SHA512-CRYPT}$6$rounds=1000$abcdefgh$" + "x" * 86
+
+
+@contextmanager
+def refused(by: str = "") -> Iterator[None]:
+    """Expect the database to refuse, at the latest when the transaction would end."""
+    with pytest.raises((IntegrityError, DataError)) as error, transaction.atomic():  # noqa: PT012
+        yield
+        connection.check_constraints()
+    if by and connection.vendor == "postgresql":
+        assert by in str(error.value)
+
+
+def insert(model: type[models.Model], **values: Any) -> None:
+    """Insert a row as if by psql or sqlite3: no form, no model, no default in between."""
+    fields = [model._meta.get_field(name) for name in values]
+    columns = [getattr(field, "column") for field in fields]  # noqa: B009
+    quoted = ", ".join(map(connection.ops.quote_name, columns))
+    places = ", ".join(["%s"] * len(columns))
+    prepared = [
+        field.get_db_prep_save(value, connection)  # type: ignore[union-attr]
+        for field, value in zip(fields, values.values(), strict=True)
+    ]
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({quoted}) VALUES ({places})", prepared)  # noqa: S608
+
+
+def account(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of an account that would be accepted."""
+    row = {
+        "id": uuid.uuid4(),
+        "domain": cast.com.pk,
+        "server": cast.server.pk,
+        "name": "suzuki",
+        "password_hash": HASH,
+        "quota_bytes": None,
+        "is_fixed": False,
+        "created_at": now(),
+    }
+    return row | values
+
+
+def domain(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of a domain that would be accepted."""
+    row = {
+        "name": "example.org",
+        "customer": cast.sakura.pk,
+        "plan": cast.plan.pk,
+        "server": cast.server.pk,
+        "fixed_account": cast.com.fixed_account_id,
+        "home": "example.org",
+        "certificate_until": None,
+        "certificate_trouble": "",
+        "created_at": now(),
+    }
+    return row | values
+
+
+def forwarding(cast: Cast, local_part: str) -> dict[str, Any]:
+    """Return the columns of a forwarding address."""
+    return {"domain": cast.com.pk, "local_part": local_part, "created_at": now()}
+
+
+def change(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of a change that would be accepted."""
+    row = {
+        "server": cast.server.pk,
+        "key": "mailbox:suzuki",
+        "domain": "example.com",
+        "group": uuid.uuid4(),
+        "before": None,
+        "before_secret": "",
+        "after": {},
+        "after_secret": "",
+        "made_by": None,
+        "made_at": now(),
+        "due_at": now(),
+        "state": ChangeState.PENDING,
+        "started_at": None,
+        "ended_at": None,
+        "attempts": 0,
+        "retry_at": None,
+        "cause": "",
+        "trouble": "",
+        "renews_password": False,
+    }
+    return row | values
+
+
+def test_rows_of_the_right_form_are_accepted(cast: Cast) -> None:
+    insert(Account, **account(cast))
+    insert(Domain, **domain(cast))
+    insert(ForwardingAddress, **forwarding(cast, "info"))
+    insert(Change, **change(cast))
+    connection.check_constraints()
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Suzuki", "suzuki\n", "su zuki", "a..b", ".a", "a.", "x" * 33, "ｓ", "a/b", "a:b", "a|b"],
+)
+def test_account_of_another_form_is_refused(cast: Cast, name: str) -> None:
+    with refused("account_name_form"):
+        insert(Account, **account(cast, name=name))
+
+
+def test_name_is_taken_once_per_server_whoever_owns_it(cast: Cast) -> None:
+    factories.make_account(cast.com, "info")
+    with refused("account_name_once_per_server"):
+        insert(Account, **account(cast, name="info", domain=cast.other.pk))
+
+
+def test_the_same_name_may_exist_on_another_server(cast: Cast) -> None:
+    factories.make_account(cast.com, "info")
+    second = factories.make_server("mail2.plusmail.test")
+    insert(Account, **account(cast, name="info", server=second.pk))
+
+
+def test_name_is_taken_while_its_account_is_being_deleted(cast: Cast) -> None:
+    leaving = factories.make_account(cast.com, "info")
+    factories.settle()
+    leaving.delete_later()
+    with refused("account_name_once_per_server"):
+        insert(Account, **account(cast, name="info", domain=cast.other.pk))
+
+
+def test_only_a_fixed_account_may_have_a_whole_label_as_its_name(cast: Cast) -> None:
+    with refused("account_name_form"):
+        insert(Account, **account(cast, name="x" * 63))
+    Account.objects.filter(pk=cast.com.fixed_account_id).update(is_fixed=False)
+    insert(Account, **account(cast, name="x" * 63, is_fixed=True))
+    with refused():
+        insert(Account, **account(cast, name="x" * 64, is_fixed=True, domain=cast.net.pk))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "com", "Example.org", "example.org\n", "-a.org", "a_b.org", "日本.jp", "x" * 250 + ".jp"],
+)
+def test_domain_of_another_form_is_refused(cast: Cast, name: str) -> None:
+    with refused("domain_name_form"):
+        insert(Domain, **domain(cast, name=name))
+
+
+@pytest.mark.parametrize("home", ["", "../x.y", "/etc/x.y", "a b.org", "example.org\n"])
+def test_home_that_leads_out_of_its_directory_is_refused(cast: Cast, home: str) -> None:
+    with refused("domain_home_form"):
+        insert(Domain, **domain(cast, home=home))
+
+
+def test_home_belongs_to_one_domain_per_server(cast: Cast) -> None:
+    with refused("home_once_per_server"):
+        insert(Domain, **domain(cast, home="example.com"))
+
+
+def test_domain_exists_once(cast: Cast) -> None:
+    with refused("accounts_domain"):
+        insert(Domain, **domain(cast, name="example.com"))
+
+
+@pytest.mark.parametrize("name", ["", "Mail1", "mail1\n", "mail 1", "../mail1", "mail1."])
+def test_mail_server_of_another_form_is_refused(cast: Cast, name: str) -> None:
+    with refused("mail_server_name_form"):
+        MailServer.objects.create(name=name)
+
+
+@pytest.mark.parametrize(
+    "local_part",
+    ["Info", "info\n", "in fo", "a..b", ".a", "a.", "ｉ", "|cmd", ":include:", "a@b", "a/b"],
+)
+def test_local_part_of_another_form_is_refused(cast: Cast, local_part: str) -> None:
+    with refused("local_part_form"):
+        insert(ForwardingAddress, **forwarding(cast, local_part))
+
+
+def test_address_is_forwarded_once_and_so_is_the_catch_all(cast: Cast) -> None:
+    for local_part in ("info", ""):
+        insert(ForwardingAddress, **forwarding(cast, local_part))
+        with refused("address_once_per_domain"):
+            insert(ForwardingAddress, **forwarding(cast, local_part))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "info",
+        "@example.com",
+        "info@",
+        "info@Example.com",
+        "info@example.com\n",
+        "info@exam\nple.com",
+        "in fo@example.com",
+        "a@example.com,b@example.com",
+        "|cmd@example.com",
+        '"a b"@example.com',
+        "/dev/null@example.com",
+        "a@[127.0.0.1]",
+        "ｉ@example.com",
+        ".a@example.com",
+        "a.@example.com",
+        "a..b@example.com",
+    ],
+)
+def test_destination_of_another_form_is_refused(cast: Cast, address: str) -> None:
+    row = ForwardingAddress.objects.create(domain=cast.com, local_part="info")
+    with refused("destination_form"):
+        row.destinations.create(address=address, position=0)
+
+
+def test_destination_is_named_once_in_any_case(cast: Cast) -> None:
+    row = ForwardingAddress.objects.create(domain=cast.com, local_part="info")
+    row.destinations.create(address="Taro@example.org", position=0)
+    with refused("destination_once"):
+        row.destinations.create(address="taro@example.org", position=1)
+
+
+def test_forward_of_a_deleted_account_is_remembered_once(cast: Cast) -> None:
+    past = {"mailbox_id": uuid.uuid4(), "domain": cast.com, "local_part": "info"}
+    DetachedDestination.objects.create(**past)
+    with refused("detached_once"):
+        DetachedDestination.objects.create(**past)
+
+
+# Fixed accounts.
+
+
+def test_domain_has_one_fixed_account(cast: Cast) -> None:
+    with refused("one_fixed_account_per_domain"):
+        insert(Account, **account(cast, is_fixed=True))
+
+
+@pytest.mark.parametrize("fixed", [None, uuid.uuid4()])
+def test_domain_without_a_fixed_account_is_impossible(cast: Cast, fixed: uuid.UUID | None) -> None:
+    with refused():
+        insert(Domain, **domain(cast, fixed_account=fixed))
+
+
+def test_fixed_account_cannot_be_deleted_by_sql(cast: Cast) -> None:
+    with refused(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM accounts_account WHERE name = 'example'")
+
+
+def test_fixed_account_cannot_be_deleted_by_the_orm(cast: Cast) -> None:
+    with pytest.raises(ProtectedError):
+        Account.objects.filter(name="example").delete()
+
+
+def test_domain_with_accounts_cannot_be_deleted(cast: Cast) -> None:
+    with pytest.raises(ProtectedError):
+        cast.com.delete()
+
+
+# The outbox.
+
+
+@pytest.mark.parametrize("state", [ChangeState.PENDING, ChangeState.APPLYING])
+def test_record_has_one_change_waiting_and_one_on_its_way(cast: Cast, state: str) -> None:
+    insert(Change, **change(cast, state=state))
+    with refused(f"one_{state}_change_per_record"):
+        insert(Change, **change(cast, state=state))
+
+
+@pytest.mark.parametrize(
+    ("state", "ended_at"),
+    [
+        ("pending", now()),
+        ("applying", now()),
+        ("applied", None),
+        ("cancelled", None),
+        ("superseded", None),
+    ],
+)
+def test_change_has_an_end_exactly_when_it_ended(cast: Cast, state: str, ended_at: Any) -> None:
+    with refused("change_ended_at_iff_ended"):
+        insert(Change, **change(cast, state=state, ended_at=ended_at))
+
+
+@pytest.mark.parametrize("secret", ["before_secret", "after_secret"])
+@pytest.mark.parametrize("state", ["applied", "cancelled", "superseded"])
+def test_change_that_ended_keeps_no_secret(cast: Cast, state: str, secret: str) -> None:
+    with refused("change_forgets_its_secrets"):
+        insert(Change, **change(cast, state=state, ended_at=now(), **{secret: HASH}))
+
+
+def test_change_of_an_unknown_state_is_refused(cast: Cast) -> None:
+    with refused("change_ended_at_iff_ended"):
+        insert(Change, **change(cast, state="whatever"))
+
+
+def test_need_is_named_once(cast: Cast) -> None:
+    insert(Change, **change(cast))
+    need = {"change": Change.objects.get(key="mailbox:suzuki"), "server": cast.server, "key": "k:1"}
+    Need.objects.create(**need)
+    with refused("need_once"):
+        Need.objects.create(**need)
+
+
+# The table itself.
+
+NAMED_ABOVE = {
+    "account_name_form",
+    "account_name_once_per_server",
+    "address_once_per_domain",
+    "change_ended_at_iff_ended",
+    "change_forgets_its_secrets",
+    "destination_form",
+    "destination_once",
+    "detached_once",
+    "domain_home_form",
+    "domain_name_form",
+    "home_once_per_server",
+    "local_part_form",
+    "mail_server_name_form",
+    "need_once",
+    "one_applying_change_per_record",
+    "one_fixed_account_per_domain",
+    "one_pending_change_per_record",
+}
+
+
+def test_every_constraint_of_the_project_is_tested_here() -> None:
+    ours = ["accounts", "forwarding", "propagation", "quota", "panel"]
+    found: Callable[[str], list[str]] = lambda label: [  # noqa: E731
+        constraint.name
+        for model in apps.get_app_config(label).get_models()
+        for constraint in model._meta.constraints
+    ]
+    assert {name for label in ours for name in found(label)} == NAMED_ABOVE
