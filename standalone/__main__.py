@@ -5,6 +5,7 @@ python -m standalone clean  remove the data of `make run`
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,7 @@ def run() -> int:
         parts += panel_parts(var, ports, environ)
         if not why_none:
             parts += server_parts(var, ports)
+        raise_file_limit()
         say(f"starting {', '.join(part.name for part in parts)}")
         supervisor = Supervisor(
             parts,
@@ -86,6 +88,12 @@ def run() -> int:
         status = supervisor.run()
     say(f"stopped: {supervisor.failure}" if supervisor.failure else "stopped.")
     return status
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets this process: Dovecot counts on some thousands."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def why_no_servers() -> str:
