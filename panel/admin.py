@@ -57,37 +57,86 @@ class AccountAdmin(OpeningAdmin):
                 self.message_user(request, words, messages.ERROR)
 
 
+class RestoreForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Bring a deleted account back, under another name where the old one is taken."""
+
+    by: Any = None
+    restore_as = forms.CharField(
+        label=_("Bring back under the name"),
+        help_text=_("The old name, or another one if it has been taken since."),
+    )
+
+    class Meta:
+        model = DeletedAccount
+        fields: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Propose the old name."""
+        super().__init__(*args, **kwargs)
+        self.initial["restore_as"] = self.instance.name
+
+    def _post_clean(self) -> None:
+        if self.errors:
+            return
+        try:
+            removal.restore_account(self.instance, name=self.cleaned_data["restore_as"], by=self.by)
+        except ValidationError as error:
+            self.add_error("restore_as", error.messages)
+
+    def save(self, commit: bool = True) -> Any:
+        """Return the object; the account is back already."""
+        return self.instance
+
+    def _save_m2m(self) -> None:
+        """Nothing is left to save."""
+
+    save_m2m = _save_m2m
+
+
 @admin.register(DeletedAccount)
 class DeletedAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What lies in the trash, and can be brought back."""
+    """What lies in the trash. Saving an object's page brings the account back."""
 
+    form = RestoreForm
     list_display = ["__str__", "server", "deleted_at", "kept_until"]
     list_select_related = ["domain", "server"]
     list_filter = ["server"]
     search_fields = ["name", "domain__name"]
-    exclude = ["password_hash", "quota_bytes"]
+    fields = ["domain", "server", "name", "deleted_at", "kept_until", "restore_as"]
+    readonly_fields = ["domain", "server", "name", "deleted_at", "kept_until"]
     actions = ["restore"]
+
+    @admin.display(description=_("kept until"))
+    def kept_until(self, obj: DeletedAccount) -> Any:
+        """When the mail is removed for good."""
+        return obj.kept_until
 
     @admin.action(description=_("Bring back with mail, password and forwards"))
     def restore(self, request: HttpRequest, queryset: Any) -> None:
-        """Bring the chosen accounts back; one whose name is taken by now needs the command."""
+        """Bring the chosen accounts back; one whose name is taken by now needs its own page."""
         for deleted in queryset.select_related("domain", "server"):
             try:
                 account = removal.restore_account(deleted, by=request.user)
             except ValidationError as error:
-                hint = f"manage.py restore_account {deleted} --as NAME"
-                words = f"{deleted}: {' '.join(error.messages)} ({hint})"
+                hint = _("Open it to bring it back under another name.")
+                words = f"{deleted}: {' '.join(error.messages)} {hint}"
                 self.message_user(request, words, messages.ERROR)
             else:
                 self.message_user(request, _("%s will be back soon.") % account)
 
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Let the form know who asks."""
+        kwargs["form"] = type("RestoreForm", (RestoreForm,), {"by": request.user})
+        return super().get_form(request, obj, change, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save nothing: the form has brought the account back."""
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Only a deletion adds one."""
         return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing here can be edited; the action stays."""
-        return obj is None and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The mail must go first: manage.py purge_trash."""
