@@ -61,7 +61,7 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
         # The mail server's files are root's, so its worker is too.
         sys.executable, "-W", "ignore:You're running the worker with superuser privileges",
         "-m", "celery", "--quiet", "-A", "plusmail", "worker", "--hostname", "standalone@%h",
-        "--queues", f"celery,server.{SERVER}", "--concurrency", "2", "--loglevel", "INFO",
+        "--queues", f"celery,server.{SERVER}", "--concurrency", "2", "--loglevel", "WARNING",
     ]  # fmt: skip
     beat = [
         *python("celery"), "--quiet", "-A", "plusmail", "beat",
