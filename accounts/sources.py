@@ -53,7 +53,7 @@ class MailboxSource:
                 yield account.record()
 
     def restore(self, change: Change) -> None:
-        """Undo a new account, a new password or a deletion that never reached the server."""
+        """Undo a new account, a new password or size, or a deletion that never reached the server."""
         was = change.was()
         account = Account.objects.filter(server=change.server_id, name=_name(change))
         if was is None:
