@@ -7,7 +7,7 @@ batch and not of the server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mailhost import dovecot
 from mailhost.dovecot import Doveadm, NoAnswer, User
@@ -35,14 +35,20 @@ class Confirmer:
         places = {entry.key: list(self._places(entry)) for entry in entries}
         names = [entry.key.partition(":")[2] for entry in entries if _is_mailbox(entry)]
         asked = self._doveadm.ask_users(names)
-        found, silent = self._ask_maps(place for some in places.values() for place in some)
+        keys = _by_map(place for some in places.values() for place in some)
+        found, silent = self._ask_maps(keys)
+        wanted = {
+            (name, key): value
+            for name, asked_for in keys.items()
+            for key, value in self._store.lines(name, asked_for).items()
+        }
         try:
             users, deaf = dovecot.users(asked), ""
         except NoAnswer as error:
             users, deaf = {}, f"Dovecot did not answer: {error}"
         problems: dict[str, str] = {}
         for entry in entries:
-            problem = silent or self._differs(places[entry.key], found) or self._idle(entry)
+            problem = silent or self._differs(places[entry.key], wanted, found) or self._idle(entry)
             if not problem and _is_mailbox(entry):
                 problem = deaf or self._wrong_user(entry, users)
             if problem:
@@ -67,11 +73,8 @@ class Confirmer:
             for address in self._store.trashed_addresses(name):
                 yield from (("mailboxes", address), ("aliases", address), ("refused", address))
 
-    def _ask_maps(self, places: Iterable[Place]) -> tuple[dict[Place, str], str]:
-        """Look up the places, all maps at once; return what was found, or why nothing was."""
-        keys: dict[str, list[str]] = defaultdict(list)
-        for name, key in dict.fromkeys(places):
-            keys[name].append(key)
+    def _ask_maps(self, keys: Mapping[str, list[str]]) -> tuple[dict[Place, str], str]:
+        """Look up the keys, all maps at once; return what was found, or why nothing was."""
         asked = {name: self._maps.ask(name, wanted) for name, wanted in keys.items()}
         found: dict[Place, str] = {}
         silent = ""
@@ -82,11 +85,13 @@ class Confirmer:
                 silent = f"Postfix's maps did not answer: {error}"
         return found, silent
 
-    def _differs(self, places: Iterable[Place], found: dict[Place, str]) -> str:
-        for name, key in places:
-            if self._store.line(name, key) != found.get((name, key)):
-                self._store.mark_dirty([(name, key)])
-                return f"Postfix gives another answer for {key}"
+    def _differs(
+        self, places: Iterable[Place], wanted: Mapping[Place, str], found: Mapping[Place, str]
+    ) -> str:
+        for place in places:
+            if wanted.get(place) != found.get(place):
+                self._store.mark_dirty([place])
+                return f"Postfix gives another answer for {place[1]}"
         return ""
 
     def _idle(self, entry: Entry) -> str:
@@ -107,6 +112,13 @@ class Confirmer:
         if user != User(entry.change, entry.record.mailbox_id):
             return "Dovecot knows another state of the mailbox"
         return ""
+
+
+def _by_map(places: Iterable[Place]) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = defaultdict(list)
+    for name, key in dict.fromkeys(places):
+        keys[name].append(key)
+    return keys
 
 
 def _is_mailbox(entry: Entry) -> bool:

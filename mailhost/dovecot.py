@@ -42,11 +42,9 @@ class Doveadm:
     def ask_users(self, names: Sequence[str]) -> list[tuple[Sequence[str], programs.Running]]:
         """Start asking for these mailboxes; `users` reads the result."""
         batches = [names[n : n + _BATCH] for n in range(0, len(names), _BATCH)]
-        return [
-            (batch, programs.start([*self._command, "user", "-f", "plusmail_record", *batch]))
-            for batch in batches
-            if batch
-        ]
+        # -u: the user database alone, without working out each user's mail settings.
+        command = [*self._command, "user", "-u", "-f", "plusmail_record"]
+        return [(batch, programs.start([*command, *batch])) for batch in batches]
 
     def sessions(self) -> dict[str, list[int]]:
         """Return the process ids of every open session, by mailbox name. May raise NoAnswer."""

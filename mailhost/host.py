@@ -242,7 +242,7 @@ class Host:
         self._settler.settle()
         found = self.differences()
         if _tables(found):
-            with self._store.transaction():
+            with self._store.bulk():
                 self._store.project_anew()
         for name in NAMES:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
@@ -277,7 +277,7 @@ class Host:
         """
         self._require_lock()
         first = self._store.highest_change() + 1
-        with self._store.transaction():
+        with self._store.bulk():
             last = self._store.load(records, first)
         for name in NAMES:
             self._maps.rebuild(name, self._store.rendered(name))

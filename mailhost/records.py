@@ -8,7 +8,7 @@ of it carries a number; of two changes of one key the higher one counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from mailhost import grammar
@@ -32,6 +32,11 @@ def _obey(check: Callable[[str], None], text: str) -> None:
         check(text)
     except grammar.GrammarError as error:
         raise RecordError(error.kind, str(error)) from error
+
+
+def _value(record: Record) -> dict[str, Any]:
+    # dataclasses.asdict() copies deeply, which takes ten times as long.
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Mailbox:
 
     def value(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
-        return asdict(self)
+        return _value(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class Address:
 
     def value(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
-        return asdict(self) | {"destinations": list(self.destinations)}
+        return _value(self) | {"destinations": list(self.destinations)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ class HostedDomain:
 
     def value(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
-        return asdict(self)
+        return _value(self)
 
 
 Record = Mailbox | Address | HostedDomain
@@ -160,7 +165,7 @@ def record_from(key: str, value: Mapping[str, Any]) -> Record:
     kind = _KINDS.get(key.partition(":")[0])
     if kind is None:
         raise RecordError("key", f"no such kind of record: {key!a}")
-    if value.keys() != {field.name for field in fields(kind)}:
+    if value.keys() != set(kind.__slots__):
         raise RecordError("fields", f"fields of {key!a}: {sorted(value)!a}")
     values = dict(value)
     if isinstance(values.get("destinations"), list):

@@ -22,6 +22,10 @@ from mailhost.store import Store
 
 #: From this many keys on, building a map anew is quicker than changing it key by key.
 REBUILD_FROM = 200
+#: In a small map already from here on: postmap syncs the disk for each key (0.2 to 8 ms),
+#: while this many rows are rebuilt in the quickest such time.
+REBUILD_SMALL_FROM = 10
+ROWS_PER_SYNC = 150
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +63,21 @@ class Settler:
         dirty = self._store.dirty()
         if not dirty:
             return
+        anew = {name for name, keys in dirty.items() if self._quicker_anew(name, len(keys))}
+        lines = {
+            name: self._store.lines(name, keys) for name, keys in dirty.items() if name not in anew
+        }
         # A mailbox before the address that leads to it, and a domain last: then nothing
         # of it is refused. Removals go the other way.
         for name in NAMES:
-            self._add(name, dirty.get(name, []))
+            if name in anew:
+                self._maps.rebuild(name, self._store.rendered(name))
+            elif name in lines:
+                self._maps.put(name, lines[name].items())
             self.at(f"added {name}")
         for name in reversed(NAMES):
-            self._remove(name, dirty.get(name, []))
+            if name in lines:
+                self._maps.delete(name, [key for key in dirty[name] if key not in lines[name]])
         if "domains" in dirty:
             renew_postfix(self._paths)
         self.at("removed")
@@ -73,16 +85,10 @@ class Settler:
             for name in dirty:
                 self._store.forget_dirty(name)
 
-    def _add(self, name: str, keys: list[str]) -> None:
-        if len(keys) > REBUILD_FROM:
-            self._maps.rebuild(name, self._store.rendered(name))
-            return
-        lines = ((key, self._store.line(name, key)) for key in keys)
-        self._maps.put(name, [(key, value) for key, value in lines if value is not None])
-
-    def _remove(self, name: str, keys: list[str]) -> None:
-        if len(keys) <= REBUILD_FROM:
-            self._maps.delete(name, [key for key in keys if self._store.line(name, key) is None])
+    def _quicker_anew(self, name: str, changes: int) -> bool:
+        if changes > REBUILD_FROM:
+            return True
+        return changes > REBUILD_SMALL_FROM and self._store.at_most(name, changes * ROWS_PER_SYNC)
 
     # Sessions
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
 from mailhost.records import Address, Entry, HostedDomain, Mailbox, Record, record_from
@@ -26,6 +27,9 @@ from mailhost.records import Address, Entry, HostedDomain, Mailbox, Record, reco
 #: Every domain has these, leading to its fixed account (RFC 2142).
 DUTIES = ("postmaster", "abuse")
 _ADDRESS_MAPS = ("mailboxes", "aliases", "refused")
+
+# Keys asked for by one query.
+_CHUNK = 500
 
 _PUT = """
 INSERT INTO record (key, change, value) VALUES (?, ?, ?)
@@ -74,6 +78,18 @@ class Store:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Do all of the block or nothing, with memory for a transaction of millions of rows."""
+        self._db.execute("PRAGMA cache_size = -1000000")
+        try:
+            with self.transaction():
+                yield
+            # Or every reader would go through a log as long as the database.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.execute("PRAGMA cache_size = -2000")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -260,26 +276,43 @@ class Store:
     def load(self, records: Iterable[Record], first: int) -> int:
         """Write many records at once, numbered from `first`; return the last number.
 
-        To be called within a transaction, with keys the store does not hold yet.
+        To be called within `bulk`, with keys the store does not hold yet.
         """
-        change = first - 1
-        for change, record in enumerate(records, first):
-            self._db.execute(
-                "INSERT INTO record VALUES (?, ?, ?)",
-                (record.key, change, json.dumps(record.value())),
-            )
-            self._fill(Entry(record.key, change, record))
+        entries = (Entry(record.key, n, record) for n, record in enumerate(records, first))
+        last = first - 1
+        with self._without_indexes():
+            while some := list(islice(entries, _CHUNK)):
+                self._db.executemany(
+                    "INSERT INTO record VALUES (?, ?, ?)",
+                    [(e.key, e.change, json.dumps(e.record.value())) for e in some if e.record],
+                )
+                for entry in some:
+                    self._fill(entry)
+                last = some[-1].change
         self._derive_all()
-        return change
+        return last
 
     def project_anew(self) -> None:
-        """Make all that follows from the records anew. To be called within a transaction."""
+        """Make all that follows from the records anew. To be called within `bulk`."""
         self._db.execute("DELETE FROM mailbox WHERE state = 'open'")
         for table in ("domain", "address", "destination"):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (names above)
-        for entry in self.records():
-            self._fill(entry)
+        with self._without_indexes():
+            for entry in self.records():
+                self._fill(entry)
         self._derive_all()
+
+    @contextmanager
+    def _without_indexes(self) -> Iterator[None]:
+        """Make the indexes after the rows: sorting them once is much quicker."""
+        indexes = self._db.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+        ).fetchall()
+        for name, _ in indexes:
+            self._db.execute(f"DROP INDEX {name}")
+        yield
+        for _, statement in indexes:
+            self._db.execute(statement)
 
     def _fill(self, entry: Entry) -> None:
         record = entry.record
@@ -351,26 +384,44 @@ class Store:
         row = self._db.execute(query, (key,)).fetchone()
         return row[0] if row else None
 
+    def at_most(self, name: str, count: int) -> bool:
+        """Say whether the map `name` shall hold no more than so many keys."""
+        query = f"SELECT 1 FROM map_{name} LIMIT 1 OFFSET ?"  # noqa: S608 (a map's name)
+        return self._db.execute(query, (count,)).fetchone() is None
+
     def rendered(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield all that the map `name` shall hold, in the order of the keys' bytes."""
         query = f"SELECT key, value FROM map_{name} ORDER BY key"  # noqa: S608 (a map's name)
-        yield from self._db.execute(query)
+        return self._db.execute(query)
+
+    def lines(self, name: str, keys: Sequence[str]) -> dict[str, str]:
+        """Return what the map `name` shall answer for each of these keys that it shall have."""
+        found: dict[str, str] = {}
+        for n in range(0, len(keys), _CHUNK):
+            chunk = keys[n : n + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            query = f"SELECT key, value FROM map_{name} WHERE key IN ({marks})"  # noqa: S608
+            found.update(self._db.execute(query, chunk))
+        return found
 
     def _rendered_now(
         self, addresses: Iterable[str], domains: Iterable[_Changed]
-    ) -> dict[tuple[str, str], str | None]:
-        lines = {(name, key): self.line(name, key) for key in addresses for name in _ADDRESS_MAPS}
-        for item in domains:
-            key = item.entry.key.partition(":")[2]
-            lines["domains", key] = self.line("domains", key)
-        return lines
+    ) -> dict[tuple[str, str], str]:
+        keys = list(addresses)
+        lines = {
+            (name, key): value
+            for name in _ADDRESS_MAPS
+            for key, value in self.lines(name, keys).items()
+        }
+        names = [item.entry.key.partition(":")[2] for item in domains]
+        hosted = self.lines("domains", names)
+        return lines | {("domains", key): value for key, value in hosted.items()}
 
     def _mark_dirty(
-        self,
-        before: dict[tuple[str, str], str | None],
-        after: dict[tuple[str, str], str | None],
+        self, before: dict[tuple[str, str], str], after: dict[tuple[str, str], str]
     ) -> None:
-        self.mark_dirty(place for place, value in after.items() if value != before[place])
+        places = before.keys() | after.keys()
+        self.mark_dirty(place for place in places if before.get(place) != after.get(place))
 
     def mark_dirty(self, places: Iterable[tuple[str, str]]) -> None:
         """Remember (map, key) pairs whose line may be wrong in the map."""
