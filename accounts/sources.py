@@ -53,18 +53,22 @@ class MailboxSource:
                 yield account.record()
 
     def restore(self, change: Change) -> None:
-        """Undo a new account, a new password or size, or a deletion that never reached the server."""
+        """Undo what never reached the server: a new account, password or size, or a deletion."""
         was = change.was()
-        account = Account.objects.filter(server=change.server_id, name=_name(change))
+        accounts = Account.objects.filter(server=change.server_id, name=_name(change))
         if was is None:
-            if account.filter(fixed_for__isnull=False).exists():
+            if accounts.filter(fixed_for__isnull=False).exists():
                 raise ValidationError(
                     _("This account is fixed for the administration of the service."),
                     code="fixed",
                 )
-            account.delete()
+            accounts.delete()
         elif isinstance(was, Mailbox):
-            account.update(password_hash=was.password_hash)
+            size = was.quota_bytes
+            usual = accounts.values_list("domain__plan__mailbox_bytes", flat=True).first()
+            accounts.update(
+                password_hash=was.password_hash, quota_bytes=None if size == usual else size
+            )
 
     def applied(self, changes: Sequence[Change]) -> None:
         """Move the accounts whose mailboxes are gone into the panel's list of deleted ones."""

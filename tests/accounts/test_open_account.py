@@ -5,6 +5,7 @@ from django.core.exceptions import ValidationError
 from django.utils import translation
 
 from accounts.models import NAME_TAKEN, Account, Domain
+from propagation.cancel import cancel
 from propagation.models import Change
 from tests import factories
 from tests.conftest import Cast
@@ -118,8 +119,6 @@ def test_size_is_left_alone_by_a_change_of_password_at_the_same_time(tanaka: Acc
 
 
 def test_cancelled_size_returns_to_what_is_live(tanaka: Account) -> None:
-    from propagation.cancel import cancel
-
     tanaka.resize(5)
     cancel([factories.pending(tanaka.key)])
     tanaka.refresh_from_db()
