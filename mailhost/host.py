@@ -264,9 +264,7 @@ class Host:
             self.paths, self._maps, source, self._store.hosted_domains(), self._now()
         )
         if changed:
-            # One that is not running reads them when it starts.
-            with suppress(NoAnswer):
-                self._doveadm.reload()
+            self._reload_dovecot()
             certificates.installed(self.paths)
         return states
 
@@ -281,9 +279,15 @@ class Host:
             last = self._store.load(records, first)
         for name in NAMES:
             self._maps.rebuild(name, self._store.rendered(name))
+        self._reload_dovecot()
         return last
 
     # The steps of apply()
+
+    def _reload_dovecot(self) -> None:
+        # One that is not running reads everything when it starts.
+        with suppress(NoAnswer):
+            self._doveadm.reload()
 
     def _require_lock(self) -> None:
         if self._lock is None:

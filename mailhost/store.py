@@ -297,14 +297,17 @@ class Store:
         self._db.execute("DELETE FROM mailbox WHERE state = 'open'")
         for table in ("domain", "address", "destination"):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (names above)
-        with self._without_indexes():
-            for entry in self.records():
-                self._fill(entry)
+        for entry in self.records():
+            self._fill(entry)
         self._derive_all()
 
     @contextmanager
     def _without_indexes(self) -> Iterator[None]:
-        """Make the indexes after the rows: sorting them once is much quicker."""
+        """Make the indexes after the rows: sorting them once is much quicker.
+
+        Dovecot 2.3 answers the first query after a change of the schema with a temporary
+        failure in each of its workers, so it has to be reloaded, or not to run.
+        """
         indexes = self._db.execute(
             "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
         ).fetchall()
