@@ -22,6 +22,8 @@ run: ## Install what is missing, then start everything in the foreground with de
 	@exec $(BIN)/python -m standalone
 
 test: packages-test check ## Set up what the tests need, then run all of them
+	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 2 --randomly-seed=1 -m "$(UNITS)" \
+		--ignore tests/setup --ignore tests/mailhost
 	$(PYTEST) -n 2 --randomly-seed=1 -m "(browser or soak) and not serial"
 	$(PYTEST) -m serial --randomly-seed=1
 

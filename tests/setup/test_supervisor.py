@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 20
+SECONDS = 60
 
 # Runs the parts given as Python programs, each with the marker in its command line.
 SUPERVISE = """
