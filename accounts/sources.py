@@ -27,6 +27,9 @@ class DomainSource:
         """Refuse: a domain is opened and closed by the operator, not taken back."""
         raise ValidationError(_("The opening of a domain cannot be taken back."), code="domain")
 
+    def check(self, change: Change) -> None:
+        """Nothing is left to judge: none is taken back."""
+
     def applied(self, changes: Sequence[Change]) -> None:
         """Nothing is left to do for a domain."""
 
@@ -69,6 +72,9 @@ class MailboxSource:
             accounts.update(
                 password_hash=was.password_hash, quota_bytes=None if size == usual else size
             )
+
+    def check(self, change: Change) -> None:
+        """Nothing is left to judge: an account may always stay as it is."""
 
     def applied(self, changes: Sequence[Change]) -> None:
         """Move the accounts whose mailboxes are gone into the panel's list of deleted ones."""

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from accounts.models import Account, Domain
 from forwarding.models import ForwardingAddress
+from propagation.models import one_at_a_time
 
 
 def may_offer(domain: Domain, wanted: str) -> bool:
@@ -38,6 +39,7 @@ def open_under(
     """
     group = uuid.uuid4()
     with transaction.atomic():
+        one_at_a_time()
         account = Account.objects.open(
             domain=domain, name=name, password=password, by=by, group=group
         )

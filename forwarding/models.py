@@ -28,7 +28,7 @@ from accounts.names import readable_domain
 from forwarding import addresses, routes
 from mailhost import grammar
 from mailhost.records import Address
-from propagation.models import Change, MailServer
+from propagation.models import Change, one_at_a_time
 
 
 class ForwardingQuerySet(models.QuerySet["ForwardingAddress"]):
@@ -169,7 +169,7 @@ class ForwardingAddress(models.Model):
 
         Raises ValidationError in words for the customer; nothing is saved then.
         """
-        cleaned = addresses.clean_destinations(destinations)
+        cleaned = _as_hosted(addresses.clean_destinations(destinations))
         with transaction.atomic():
             one_at_a_time()
             self._check(cleaned)
@@ -208,16 +208,11 @@ class ForwardingAddress(models.Model):
             self.withdraw(by=by, group=group)
 
     def restore(self, was: Address | None) -> None:
-        """Return to what the server holds, for a change that was just cancelled.
-
-        Raises ValidationError when another edit made meanwhile stands against it.
-        """
-        one_at_a_time()
+        """Return to what the server holds, for a change that was just cancelled."""
         if was is None:
             self.delete()
-            return
-        routes.check(self.address, was.destinations, customer_id=self.domain.customer_id)
-        self._put(list(was.destinations))
+        else:
+            self._put(list(was.destinations))
 
     def _check(self, destinations: list[str]) -> None:
         """Raise ValidationError unless this address may lead to these destinations."""
@@ -335,19 +330,21 @@ class DetachedDestination(models.Model):
         return f"{self.local_part or '*'}@{self.domain.name}"
 
 
-def one_at_a_time() -> None:
-    """Let edits of addresses happen one after the other, until the transaction ends."""
-    list(MailServer.objects.select_for_update().order_by("pk").values_list("pk"))
-
-
 def check_without(address: str, domain: Domain) -> None:
     """Raise ValidationError if mail would go in a circle once `address` is gone.
 
     Its mail would then fall to the domain's catch-all, which may lead back to it.
     """
-    catch_all = ForwardingAddress.objects.routes([domain.name], [""]).get(f"@{domain.name}")
-    if catch_all and address != f"@{domain.name}":
-        routes.check(address, catch_all, customer_id=domain.customer_id)
+    catch_all = ForwardingAddress.objects.filter(domain=domain, local_part="").first()
+    if catch_all and catch_all.address != address and not catch_all.is_leaving():
+        routes.check(address, [catch_all.address], customer_id=domain.customer_id)
+
+
+def _as_hosted(destinations: list[str]) -> list[str]:
+    """Lower the addresses of hosted domains; elsewhere the case of a letter may matter."""
+    domains = {to.partition("@")[2] for to in destinations}
+    hosted = set(Domain.objects.filter(name__in=domains).values_list("name", flat=True))
+    return [to.lower() if to.partition("@")[2] in hosted else to for to in destinations]
 
 
 def attach_again(

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from accounts.models import Account, DeletedAccount
 from forwarding.models import ForwardingAddress, attach_again, check_without, detach
+from propagation.models import one_at_a_time
 
 
 def delete_account(account: Account, *, by: Any = None) -> None:
@@ -20,9 +21,10 @@ def delete_account(account: Account, *, by: Any = None) -> None:
     """
     group = uuid.uuid4()
     with transaction.atomic():
+        one_at_a_time()
         account.delete_later(by=by, group=group)
-        check_without(account.address, account.domain)
         detach(account, account.domain.customer_id, by=by, group=group)
+        check_without(account.address, account.domain)
 
 
 def forwards_to(account: Account) -> list[tuple[ForwardingAddress, bool]]:
@@ -48,6 +50,7 @@ def restore_account(deleted: DeletedAccount, *, name: str = "", by: Any = None) 
     group = uuid.uuid4()
     mailbox_id = deleted.pk
     with transaction.atomic():
+        one_at_a_time()
         account = deleted.restore(name=name, by=by, group=group)
         attach_again(mailbox_id, account, by=by, group=group)
     return account

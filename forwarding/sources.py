@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 
+from accounts.models import Domain
 from accounts.names import readable_address
-from forwarding.models import Destination, ForwardingAddress
+from forwarding import routes
+from forwarding.models import Destination, ForwardingAddress, check_without
 from mailhost.records import Address
 from propagation.models import Change, MailServer
 
@@ -32,6 +34,16 @@ class AddressSource:
         if row is not None:
             was = change.was()
             row.restore(was if isinstance(was, Address) else None)
+
+    def check(self, change: Change) -> None:
+        """Refuse what would now go in a circle, by another edit made meanwhile."""
+        address = change.key.partition(":")[2]
+        domain = Domain.objects.get(name=change.domain)
+        was = change.was()
+        if isinstance(was, Address):
+            routes.check(address, was.destinations, customer_id=domain.customer_id)
+        else:
+            check_without(address, domain)
 
     def applied(self, changes: Sequence[Change]) -> None:
         """Remove the rows of addresses that are gone."""

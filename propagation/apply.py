@@ -16,7 +16,7 @@ from django.db import transaction
 from mailhost.host import Busy, Host, HostError, Outcome, Status
 from mailhost.maps import MapError
 from mailhost.records import Entry, RecordError
-from propagation.models import Cause, Change, ChangeState, MailServer, parts
+from propagation.models import Cause, Change, ChangeState, MailServer, one_at_a_time, parts
 from propagation.sources import source_of
 
 CONFIRMED = {Status.APPLIED, Status.STALE}
@@ -72,6 +72,8 @@ def _settle(batch: Sequence[Change], outcomes: dict[str, Outcome], report: Repor
     """Mark what the server confirmed as applied, and plan another attempt for the rest."""
     done = [change for change in batch if outcomes[change.key].status in CONFIRMED]
     with transaction.atomic():
+        # No edit comes between seeing that a record has no newer one and removing its row.
+        one_at_a_time()
         for pks in parts([change.pk for change in done]):
             report.applied += (Change.objects.filter(pk__in=pks, state=ChangeState.APPLYING)).end(
                 ChangeState.APPLIED
@@ -96,16 +98,13 @@ def _cause(outcome: Outcome) -> Cause:
 
 def _tell_sources(done: Sequence[Change]) -> None:
     """Let each app finish its part, except where a newer edit already waits."""
-    edited = {
-        (server, key)
-        for keys in parts([change.key for change in done])
-        for server, key in Change.objects.pending()
-        .filter(key__in=keys)
-        .values_list("server_id", "key")
-    }
+    edited: set[str] = set()
+    for keys in parts([change.key for change in done]):
+        waiting = Change.objects.pending().of(done[0].server_id, keys)
+        edited.update(waiting.values_list("key", flat=True))
     by_kind = defaultdict(list)
     for change in done:
-        if (change.server_id, change.key) not in edited:
+        if change.key not in edited:
             by_kind[change.key.partition(":")[0]].append(change)
     for changes in by_kind.values():
         source_of(changes[0].key).applied(changes)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
-from propagation.models import Change, ChangeState, TooLate
+from propagation.models import Change, ChangeState, TooLate, one_at_a_time
 from propagation.sources import source_of, sources
 
 
@@ -33,6 +33,7 @@ def cancel(changes: Iterable[Change]) -> list[Change]:
     """
     kinds = list(sources())
     with transaction.atomic():
+        one_at_a_time()
         doomed = with_dependents(changes)
         # Addresses before the mailboxes they lead to, mailboxes before their domain.
         doomed.sort(key=lambda change: (-kinds.index(change.key.partition(":")[0]), change.pk))
@@ -41,6 +42,8 @@ def cancel(changes: Iterable[Change]) -> list[Change]:
                 raise TooLate
         for change in doomed:
             source_of(change.key).restore(change)
+        for change in doomed:
+            source_of(change.key).check(change)
     return doomed
 
 

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from mailhost.host import Difference, Host
 from mailhost.records import Record
 from propagation.apply import apply_due
-from propagation.models import OPEN, Change, MailServer
+from propagation.models import Change, MailServer
 from propagation.sources import sources
 
 
@@ -60,7 +60,7 @@ def repair(server: MailServer) -> tuple[list[Mismatch], list[Difference]]:
 def _mismatches(server: MailServer, host: Host) -> Iterator[Mismatch]:
     """Yield the records that differ and have no open change."""
     held = {entry.key: entry.record for entry in host.records()}
-    moving = set(Change.objects.filter(server=server, state__in=OPEN).values_list("key", flat=True))
+    moving = set(Change.objects.open().filter(server=server).values_list("key", flat=True))
     for source in sources().values():
         for record in source.records(server):
             found = held.pop(record.key, None)

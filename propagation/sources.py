@@ -26,7 +26,14 @@ class RecordSource(Protocol):
     def restore(self, change: Change) -> None:
         """Bring the object back to `change.before`, for a change that was just cancelled.
 
-        Raises ValidationError, in words for the customer, when that is no longer allowed.
+        Raises ValidationError, in words for the customer, where that is never allowed.
+        """
+
+    def check(self, change: Change) -> None:
+        """Judge what restore() brought back, once everything that belongs to it is back.
+
+        Raises ValidationError, in words for the customer, when an edit made meanwhile
+        stands against it.
         """
 
     def applied(self, changes: Sequence[Change]) -> None:

@@ -136,6 +136,7 @@ class Migration(migrations.Migration):
                 (
                     "server",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         to="propagation.mailserver",
                         verbose_name="mail server",
@@ -177,7 +178,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="change",
             index=models.Index(
-                condition=models.Q(("state__in", ["pending", "applying"])),
+                condition=models.Q(("ended_at", None)),
                 fields=["server", "due_at"],
                 name="change_open",
             ),
