@@ -24,11 +24,11 @@ _TARGET = r"[A-Za-z0-9_][A-Za-z0-9._+=&'~#-]{0,63}@[a-z0-9.-]{3,253}"
 # The grammars were checked when the record was made; these keep a line a line even so.
 # Nothing in them matches twice, so no text makes them slow.
 _LINES = {
-    "domains": r"(?>[a-z0-9][a-z0-9.-]{2,252}) [a-z0-9][a-z0-9.-]{2,252}+",
-    "mailboxes": rf"(?>{_HERE}) {_HERE}",
+    "domains": r"(?>[a-z0-9][a-z0-9.-]{2,252})\t[a-z0-9][a-z0-9.-]{2,252}+",
+    "mailboxes": rf"(?>{_HERE})\t{_HERE}",
     "aliases": rf"(?>(?:[a-z0-9_][a-z0-9._+-]{{0,63}})?@[a-z0-9.-]{{3,253}})"
-    rf" {_TARGET}(?:, {_TARGET})*+",
-    "refused": rf"(?>{_HERE}) 550 5\.1\.1 [A-Za-z ]{{1,60}}+",
+    rf"\t{_TARGET}(?:, {_TARGET})*+",
+    "refused": rf"(?>{_HERE})\t550 5\.1\.1 [A-Za-z ]{{1,60}}+",
 }
 _BLOCKS = {name: re.compile(rf"\A(?:{text}\n)*+\Z") for name, text in _LINES.items()}
 #: Lines checked and written at a time.
@@ -41,15 +41,17 @@ class MapError(RuntimeError):
 
 def block(name: str, rows: Iterable[tuple[str, str]]) -> str:
     """Return source lines for postmap; MapError if one is not a plain line of its map."""
-    text = "".join(map("%s %s\n".__mod__, rows))
-    if not _BLOCKS[name].match(text):
-        raise MapError(f"not only lines of the map {name}: {_culprit(name, text)!a}")
+    lines = list(map("%s\t%s\n".__mod__, rows))
+    text = "".join(lines)
+    # Counted too, or a key or value with a newline could pass as two good lines.
+    if text.count("\n") != len(lines) or not _BLOCKS[name].match(text):
+        raise MapError(f"not only lines of the map {name}: {_culprit(name, lines)!a}")
     return text
 
 
-def _culprit(name: str, text: str) -> str:
-    lines = text.split("\n")
-    return next((line for line in lines if not _BLOCKS[name].match(line + "\n")), text[-200:])
+def _culprit(name: str, lines: Iterable[str]) -> str:
+    bad = (line for line in lines if line.count("\n") > 1 or not _BLOCKS[name].match(line))
+    return next(bad).rstrip("\n")
 
 
 class Maps:
