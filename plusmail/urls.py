@@ -4,6 +4,7 @@ another."""
 from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.decorators.cache import never_cache
 
 from accounts import languages
 from accounts import views as accounts
@@ -38,8 +39,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("language/", languages.choose_language, name="choose_language"),
     path(
         "login/password/",
-        auth.PasswordChangeView.as_view(
-            template_name="accounts/own_password.html", success_url="/"
+        never_cache(
+            auth.PasswordChangeView.as_view(
+                template_name="accounts/own_password.html", success_url="/"
+            )
         ),
         name="own_password",
     ),

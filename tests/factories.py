@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from django.utils.timezone import now
 
 from accounts.models import Account, Customer, Domain, Plan, User
 from forwarding.models import ForwardingAddress
-from mailhost.host import Outcome, Status
+from mailhost.host import Host, Outcome, Status
 from propagation import apply
 from propagation.models import Change, MailServer
 
@@ -95,7 +95,8 @@ def settle(
         while batch := Change.objects.claim_due(server):
             keys += [change.key for change in batch]
             outcomes = {change.key: Outcome(status, reason, code) for change in batch}
-            apply._settle(batch, outcomes, apply.Report())
+            # No server stands behind it; only a stale change is asked of one.
+            apply._settle(cast("Host", None), batch, outcomes, apply.Report())
     return keys
 
 
