@@ -170,7 +170,8 @@ def _certificates(options: argparse.Namespace) -> int:
     with Host(options.root) as host, host.lock():
         states = host.install_certificates()
     for domain, state in states.items():
-        print(f"{domain}: {state.problem or f'serves until {state.not_after:%Y-%m-%d}'}")
+        until = f"serves until {state.not_after:%Y-%m-%d}" if state.not_after else ""
+        print(f"{domain}: {'; but '.join(filter(None, (until, state.problem)))}")
     return int(any(state.problem for state in states.values()))
 
 

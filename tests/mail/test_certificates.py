@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from mailhost.host import CertificateState
+from mailhost.host import CertificateState, Host
 from tests.mail.conftest import Site
 from tests.servers import wait_for
 
@@ -150,10 +150,27 @@ def test_broken_renewal_leaves_the_good_one_in_service(site: Site) -> None:
     _fill(site, certificate, key)
     _install(site)
     _fill(site, b"", b"")
-    assert _install(site).problem
+    state = _install(site)
+    assert state.problem
+    assert state.not_after == certificate.not_valid_after_utc
     site.server.stop()
     site.server.start()
     assert _shown(site, site.domain) == {certificate.public_bytes(_DER)}
+
+
+def test_certificate_that_expired_is_no_longer_shown(site: Site) -> None:
+    own = _shown(site, site.domain)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate(site.domain, key, days=5)
+    _fill(site, certificate, key)
+    _install(site)
+    assert wait_for(lambda: _shown(site, site.domain) == {certificate.public_bytes(_DER)})
+    later = Host(site.server.root, lambda: datetime.now(UTC) + timedelta(days=6))
+    with later, later.lock():
+        state = later.install_certificates()[site.domain]
+    assert "expired" in state.problem
+    assert state.not_after is None
+    assert wait_for(lambda: _shown(site, site.domain) == own)
 
 
 def test_keys_are_closed_to_all_but_root(site: Site) -> None:
