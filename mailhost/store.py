@@ -506,7 +506,7 @@ class Store:
         rows = self._db.execute(
             "SELECT folded FROM destination WHERE address = ? ORDER BY position", (address,)
         ).fetchall()
-        if rows:
+        if rows and self.hosted(address.rpartition("@")[2]):
             return [row[0] for row in rows]
         if self.mailbox_at(address):
             return [address]

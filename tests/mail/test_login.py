@@ -7,6 +7,7 @@ import poplib
 
 import pytest
 
+from mailhost.records import Address
 from tests.mail.conftest import Site, applied
 from tests.servers import mailbox
 
@@ -114,3 +115,12 @@ def test_change_without_a_new_password_ends_no_session(site: Site) -> None:
     record = type(box)(box.name, box.domain, box.mailbox_id, box.password_hash, 1)
     assert applied(site.put(record))
     pop3.quit()
+
+
+def test_address_of_a_domain_not_hosted_is_no_login_nor_a_step_of_one(site: Site) -> None:
+    elsewhere = f"boss@{site.fixed.name}.outside.test"
+    local_part, _, domain = elsewhere.partition("@")
+    stranger = Address(local_part, domain, (site.fixed.address,))
+    site.put(stranger, site.address("away", elsewhere))
+    assert not site.server.can_log_in(elsewhere)
+    assert not site.server.can_log_in(site.at("away"))

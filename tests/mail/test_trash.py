@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from mailhost.records import Entry
 from tests.mail.conftest import Site, applied
 from tests.servers import wait_for
 
@@ -117,9 +118,8 @@ def test_rename_keeps_mail_and_ends_the_old_name(site: Site) -> None:
     site.server.deliver(old.address, text="moves along")
     assert site.server.got(old.name, "moves along")
     new = site.mailbox("after", mailbox_id=old.mailbox_id)
-    entries = [site.entry(new)]
-    with_delete = [type(entries[0])(old.key, entries[0].change + 10**6, None), *entries]
-    assert applied(site.apply(with_delete))
+    leaving = Entry(old.key, site.entry(old).change, None)
+    assert applied(site.apply([site.entry(new), leaving]))
     assert wait_for(lambda: site.server.messages(new.name))
     assert not site.server.can_log_in(old.name)
     assert site.server.rcpt(old.address)[0] == 550
