@@ -63,8 +63,8 @@ class PanelLoginView(LoginView):
         return response
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def user_manager(
     request: HttpRequest, domain: Domain, *, leading_to: LeadingTo, offer: Offer
 ) -> HttpResponse:
@@ -118,8 +118,8 @@ def render_user_manager(
     )
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def change_password(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
     """Give an account another password; the page says from when it counts."""
     account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)

@@ -22,8 +22,8 @@ from forwarding.models import ForwardingAddress
 from propagation.models import Change, ChangeState, due_from_now
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def email_forwarding(request: HttpRequest, domain: Domain) -> HttpResponse:
     """List the domain's forwarding addresses, and add one."""
     form = OpenForwardForm(
@@ -63,8 +63,8 @@ def _listed(domain: Domain, listing: ListForm) -> Any:
     return forwards.order_by(order, "pk")
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) -> HttpResponse:
     """Change where an address leads."""
     forwarding = _own(domain, forwarding_id)
@@ -93,8 +93,8 @@ def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
     return render(request, "forwarding/change.html", context, status=status)
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def catch_all(request: HttpRequest, domain: Domain) -> HttpResponse:
     """Take the mail for every name that the domain does not have; off until it is set."""
     existing = domain.forwarding_addresses.filter(local_part="").first()
@@ -112,8 +112,8 @@ def catch_all(request: HttpRequest, domain: Domain) -> HttpResponse:
     return render(request, "forwarding/change.html", context, status=status)
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) -> HttpResponse:
     """No longer forward an address, after a confirmation."""
     forwarding = _own(domain, forwarding_id)

@@ -64,8 +64,8 @@ def domains(request: HttpRequest) -> HttpResponse:
     return render(request, "panel/domains.html", {"domains": own})
 
 
-@require_safe
 @in_domain
+@require_safe
 def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
     """Show what a domain has, what is on its way, and what needs attention."""
     open_changes = Change.objects.open().filter(domain=domain.name).order_by("due_at", "pk")
@@ -107,8 +107,8 @@ def _opens(domain: Domain, change: Change) -> bool:
     return change.creates and change.key in (f"domain:{domain.name}", f"mailbox:{domain.label}")
 
 
-@require_POST
 @in_domain
+@require_POST
 def use_assistant(
     request: HttpRequest, domain: Domain, *, leading_to: LeadingTo, offer: Offer
 ) -> HttpResponse:
@@ -146,8 +146,8 @@ def offer_for(domain: Domain, taken: str) -> str | None:
     return assistant.propose_name(domain, taken)
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
     """Delete a POP account, after a confirmation that names what is lost."""
     require_self_service(domain)
@@ -176,8 +176,8 @@ def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
     return render(request, "panel/delete_account.html", context, status=422 if error else 200)
 
 
-@require_http_methods(["GET", "POST"])
 @in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
 def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpResponse:
     """Take a pending change back, with everything that was asked for or hangs together with it."""
     change = get_object_or_404(Change, pk=change_id, domain=domain.name)
@@ -185,7 +185,7 @@ def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpR
     together = with_dependents(group_of(change.group))
     if not any(one.pk == change.pk for one in together):
         return _too_late(request, back)
-    if request.method == "GET" or (len(together) > 1 and "sure" not in request.POST):
+    if request.method != "POST" or (len(together) > 1 and "sure" not in request.POST):
         context = {
             "domain": domain,
             "change": change,

@@ -1,0 +1,197 @@
+"""Another customer's objects are 404 for every address and every method.
+
+The test walks the URL conf by itself: a new page is covered without anyone remembering,
+and one whose arguments it has no object for makes it fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from propagation.models import Change
+from tests import factories
+from tests.conftest import Cast, browser, logged_in
+
+METHODS = ["get", "post", "put", "patch", "delete", "head", "options"]
+# Pages that belong to nobody in particular; what they show is the login's own.
+FOR_EVERYBODY = {
+    "home",
+    "healthz",
+    "old_address",
+    "login",
+    "logout",
+    "choose_language",
+    "own_password",
+    "domains",
+}
+# Of those, the ones that a stranger may see as well.
+WITHOUT_A_LOGIN = {"healthz", "old_address", "login", "logout", "choose_language"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address of the URL conf, and the names of its arguments."""
+
+    name: str
+    arguments: tuple[str, ...]
+    in_admin: bool
+
+
+def addresses(
+    patterns: list[URLPattern | URLResolver] | None = None,
+    arguments: tuple[str, ...] = (),
+    space: str = "",
+) -> Iterator[Address]:
+    """Walk the URL conf."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        here = (*arguments, *pattern.pattern.converters, *_named_groups(pattern))
+        if isinstance(pattern, URLResolver):
+            inner = f"{pattern.namespace}:" if pattern.namespace else space
+            yield from addresses(pattern.url_patterns, here, inner)
+        else:
+            assert pattern.name or space == "admin:", f"{pattern} has no name"
+            yield Address(f"{space}{pattern.name}", tuple(dict.fromkeys(here)), space == "admin:")
+
+
+def _named_groups(pattern: URLPattern | URLResolver) -> list[str]:
+    return list(pattern.pattern.regex.groupindex)
+
+
+PAGES = [address for address in addresses() if not address.in_admin]
+OF_AN_OBJECT = [address for address in PAGES if address.arguments]
+
+
+@pytest.fixture
+def objects(cast: Cast) -> dict[str, object]:
+    """What sakura has, by the name of the argument that leads to it."""
+    account = factories.make_account(cast.com, "tanaka")
+    forwarding = factories.make_forward(cast.com, "info", "x@example.org")
+    return {
+        "domain": "example.com",
+        "account_id": account.pk,
+        "forwarding_id": forwarding.pk,
+        "change_id": factories.pending(account.key).pk,
+    }
+
+
+def path_of(address: Address, objects: dict[str, object]) -> str:
+    """Return the address of sakura's object."""
+    missing = set(address.arguments) - set(objects)
+    assert not missing, f"{address.name}: this test has no object for {sorted(missing)}"
+    return reverse(address.name, kwargs={name: objects[name] for name in address.arguments})
+
+
+def status(client: Client, method: str, path: str) -> int:
+    """Return the status of an answer; a POST carries what would change something."""
+    form = {"password": "another-long-word", "name": "stolen", "sure": "1", "wanted": "stolen"}
+    data = form if method == "post" else None
+    return int(getattr(client, method)(path, data).status_code)
+
+
+def test_walk_finds_the_pages_of_objects() -> None:
+    assert {"user_manager", "delete_account", "cancel_change"} <= {page.name for page in PAGES}
+    assert len(OF_AN_OBJECT) >= 10
+
+
+@pytest.mark.parametrize("address", OF_AN_OBJECT, ids=lambda address: address.name)
+def test_other_customer_gets_404_whatever_the_method(
+    cast: Cast, objects: dict[str, object], address: Address
+) -> None:
+    path, client = path_of(address, objects), logged_in(cast.wakaba.user)
+    before = list(Change.objects.order_by("pk").values_list("pk", "state"))
+    assert {method: status(client, method, path) for method in METHODS} == dict.fromkeys(
+        METHODS, 404
+    ), path
+    assert list(Change.objects.order_by("pk").values_list("pk", "state")) == before
+
+
+@pytest.mark.parametrize("address", OF_AN_OBJECT, ids=lambda address: address.name)
+def test_own_domain_does_not_open_another_ones_objects(
+    cast: Cast, objects: dict[str, object], address: Address
+) -> None:
+    if address.arguments == ("domain",):
+        return
+    for own, user in (("wakaba.example", cast.wakaba.user), ("example.net", cast.sakura.user)):
+        path = path_of(address, {**objects, "domain": own})
+        for method in METHODS:
+            # 405, as for an object that does not exist at all, says nothing about this one.
+            allowed = {404} if method in {"get", "head", "post"} else {404, 405}
+            assert status(logged_in(user), method, path) in allowed, (method, path)
+
+
+@pytest.mark.parametrize("address", OF_AN_OBJECT, ids=lambda address: address.name)
+def test_operator_looks_after_objects_in_the_admin_only(
+    cast: Cast, objects: dict[str, object], address: Address
+) -> None:
+    assert status(logged_in(cast.operator), "get", path_of(address, objects)) == 404
+    assert status(logged_in(cast.operator), "post", path_of(address, objects)) == 404
+
+
+@pytest.mark.parametrize("address", PAGES, ids=lambda address: address.name)
+def test_stranger_is_led_to_the_login_whatever_the_method(
+    cast: Cast, objects: dict[str, object], address: Address
+) -> None:
+    if address.name in WITHOUT_A_LOGIN:
+        return
+    path = path_of(address, objects)
+    for method in METHODS:
+        response = getattr(browser(), method)(path)
+        assert response.status_code in {302, 405}, (method, path)
+        if response.status_code == 302:
+            assert response.headers["Location"].startswith("/login/"), (method, path)
+        assert "tanaka" not in response.text
+
+
+@pytest.mark.parametrize("address", OF_AN_OBJECT, ids=lambda address: address.name)
+def test_owner_is_served(cast: Cast, objects: dict[str, object], address: Address) -> None:
+    client = logged_in(cast.sakura.user)
+    assert status(client, "get", path_of(address, objects)) in {200, 405}
+
+
+@pytest.mark.parametrize("address", PAGES, ids=lambda address: address.name)
+def test_looking_at_a_page_changes_nothing(
+    cast: Cast, objects: dict[str, object], address: Address
+) -> None:
+    path, client = path_of(address, objects), logged_in(cast.sakura.user)
+    before = list(Change.objects.order_by("pk").values())
+    for method in ("get", "head", "options"):
+        status(client, method, path)
+    assert list(Change.objects.order_by("pk").values()) == before
+    assert "_auth_user_id" in client.session
+
+
+def test_every_page_without_an_object_is_known() -> None:
+    assert {page.name for page in PAGES if not page.arguments} == FOR_EVERYBODY
+
+
+@pytest.mark.parametrize(
+    "name", ["domain_home", "user_manager", "email_forwarding", "change_password"]
+)
+def test_method_that_a_page_does_not_know_changes_nothing(
+    cast: Cast, objects: dict[str, object], name: str
+) -> None:
+    address = next(page for page in PAGES if page.name == name)
+    path, client = path_of(address, objects), logged_in(cast.sakura.user)
+    before = Change.objects.count()
+    assert {status(client, method, path) for method in ("put", "patch", "delete")} == {405}
+    assert Change.objects.count() == before
+
+
+def test_admin_is_closed_to_customers_and_strangers(cast: Cast) -> None:
+    account = cast.com.fixed_account
+    for path in (
+        reverse("admin:index"),
+        reverse("admin:accounts_account_changelist"),
+        reverse("admin:accounts_account_change", args=[account.pk]),
+        reverse("admin:propagation_change_changelist"),
+    ):
+        for client in (browser(), logged_in(cast.sakura.user)):
+            for method in ("get", "post"):
+                response = getattr(client, method)(path)
+                assert response.status_code == 302
+                assert "/login/" in response.headers["Location"]
