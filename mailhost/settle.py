@@ -109,9 +109,7 @@ class Settler:
     def _restore(self, mailbox_id: str) -> None:
         source, target = self._paths.trashed(mailbox_id), self._paths.home(mailbox_id)
         if source.exists():
-            if target.exists():
-                # Mail that arrived while the mailbox was being closed made it anew.
-                self.set_aside(target, datetime.now(UTC))
+            self._clear(target)
             self._make_shard(mailbox_id)
             (source / "trashed.json").unlink(missing_ok=True)
             source.rename(target)
@@ -132,11 +130,17 @@ class Settler:
             self.at("moved to trash")
             if target.exists():
                 self._label(mailbox_id)
+            self._clear(source)
         except OSError:
             # It stays closing, and no login finds it; the next call tries again.
             log.exception("mailbox %s could not be moved to the trash", mailbox_id)
             return
         self._store.closed(mailbox_id)
+
+    def _clear(self, home: Path) -> None:
+        """Put aside what mail already under way made anew where a mailbox was."""
+        if home.exists():
+            self.set_aside(home, datetime.now(UTC))
 
     def _label(self, mailbox_id: str) -> None:
         """Say beside the mail whose it was, for who has nothing but the directory."""
