@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from mailhost import instance
-from mailhost.config import ConfigError, HostConfig, load_config
-from mailhost.host import Host, HostError
+from mailhost.config import HostConfig, load_config
+from mailhost.errors import HostError
+from mailhost.host import Host
 from mailhost.instance import InstanceError
-from mailhost.maps import MapError
 from mailhost.paths import suitable_root
-from mailhost.render import RenderError, render
+from mailhost.render import render
 
 _ABOUT = """\
 One private mail server (Postfix and Dovecot) below one directory, its root.
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     do: Callable[[argparse.Namespace], int] = options.do
     try:
         return do(options)
-    except (ConfigError, HostError, InstanceError, MapError, RenderError) as error:
+    except HostError as error:
         print(f"mailhost: {error}", file=sys.stderr)
         return 1
 
@@ -52,30 +52,49 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(do: Callable[[argparse.Namespace], int], name: str, text: str) -> Any:
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         command.set_defaults(do=do)
         return command
 
     init = add(_init, "init", "make the server, or change settings given as options")
-    for field in fields(HostConfig):
-        kind = {"int": int, "bool": _yes_or_no}.get(str(field.type), str)
-        init.add_argument(f"--{field.name.replace('_', '-')}", type=kind, metavar="VALUE")
+    init.epilog = "In [brackets]: what a new server has. Restart both servers after a change."
+    for setting in fields(HostConfig):
+        kind = {"int": int, "bool": _yes_or_no}.get(str(setting.type), str)
+        init.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            type=kind,
+            metavar=setting.metadata["form"],
+            help=_help_on(setting),
+        )
     add(_render, "render", "write the configuration of Postfix and Dovecot anew")
     run = add(_run, "run", "run one of the two in the foreground; Ctrl-C or SIGTERM ends it")
-    run.add_argument("server", choices=instance.SERVERS)
+    run.add_argument("server", choices=instance.SERVERS, help="which of the two")
     stop = add(_stop, "stop", "end a server that is still running")
-    stop.add_argument("server", choices=instance.SERVERS, nargs="*", default=instance.SERVERS)
+    stop.add_argument(
+        "server", choices=instance.SERVERS, nargs="*", default=instance.SERVERS, help="[both]"
+    )
     add(_status, "status", "say whether both answer; exit code 0 if they do")
     check = add(_check, "check", "compare records, maps and directories; exit code 0 if all agree")
     check.add_argument("--repair", action="store_true", help="and mend what differs")
     lookup = add(_lookup, "lookup", "say where mail for an address goes in the end")
-    lookup.add_argument("address")
+    lookup.add_argument("address", help="such as info@example.com")
     add(_flush, "flush", "finish what a killed worker left undone")
     add(_trash, "trash", "list deleted mailboxes whose mail is still there")
     purge = add(_purge, "purge", "remove deleted mailboxes for good")
-    purge.add_argument("mailbox_id", nargs="+")
+    purge.add_argument("mailbox_id", nargs="+", help="as `trash` lists it, in the first column")
     add(_certificates, "certificates", "bring the domains' certificates into service")
     return parser
+
+
+def _help_on(setting: Field[Any]) -> str:
+    """Say what a setting does, and what a new server has where it is not given."""
+    text: str = setting.metadata["help"]
+    if setting.default is MISSING:
+        text += " (a new server needs it)"
+    elif setting.default != "":
+        given = setting.default
+        text += f" [{('no', 'yes')[given] if isinstance(given, bool) else given}]"
+    return text.replace("%", "%%")
 
 
 def _yes_or_no(text: str) -> bool:

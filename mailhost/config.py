@@ -9,11 +9,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mailhost import grammar
+from mailhost.errors import HostError
 
 # Postfix and Dovecot take a path up to the next blank; their variables start with $ or %.
 _PATH = re.compile(r"\A(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*|/\.[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+\Z")
@@ -23,7 +24,7 @@ _OUTBOUND = re.compile(
 )
 
 
-class ConfigError(ValueError):
+class ConfigError(HostError):
     """A setting the servers could not be run with; the message names it."""
 
 
@@ -32,45 +33,96 @@ def plain_path(path: Path) -> bool:
     return bool(_PATH.match(str(path)))
 
 
+def _setting(default: Any, form: str, text: str) -> Any:
+    """Declare a setting: its value on a new server, how one is written, and what it does."""
+    return field(default=default, metadata={"form": form, "help": text})
+
+
 @dataclass(frozen=True, slots=True)
 class HostConfig:
-    """One mail server's settings. A port of 0 means: do not listen there.
+    """One mail server's settings; what each does stands beside it and in `init --help`."""
 
-    `smtp_listen` and `login_listen` are an IP address or "*". `outbound` is where
-    mail for other domains goes: "smtp:" (by MX), "smtp:[HOST]:PORT" (all through
-    one host) or "error:5.7.1 TEXT" (nowhere). `postmaster` takes mail for the
-    server's own name. `slow_guessing` makes an address wait that tried wrong
-    passwords, up to 17 seconds; not wanted where all logins come from one address,
-    as in tests. `homes_root` and `certificates` may be empty: then they are
-    `homes` and `certs` in the root.
-    """
-
-    hostname: str
-    smtp_listen: str = "127.0.0.1"
-    login_listen: str = "127.0.0.1"
-    smtp_port: int = 2525
-    pop3_port: int = 2110
-    pop3s_port: int = 2995
-    imap_port: int = 2143
-    imaps_port: int = 2993
-    lmtp_port: int = 0
-    mail_uid: int = 5000
-    mail_gid: int = 5000
-    message_size_limit: int = 10 * 1024 * 1024
-    max_recipients: int = 100
-    plaintext_login: bool = True
-    slow_guessing: bool = True
-    outbound: str = "error:5.7.1 This server sends no mail to other domains"
-    homes_root: str = ""
-    certificates: str = ""
-    postmaster: str = ""
+    hostname: str = field(
+        metadata={
+            "form": "NAME",
+            "help": "the server's own name, by which mail programs and other mail servers know it",
+        }
+    )
+    smtp_listen: str = _setting(
+        "127.0.0.1",
+        "IP",
+        "where Postfix takes mail from other servers: one IP address, or * for all",
+    )
+    login_listen: str = _setting(
+        "127.0.0.1",
+        "IP",
+        "where Dovecot takes logins by POP3 and IMAP: one IP address, or * for all",
+    )
+    smtp_port: int = _setting(
+        2525, "PORT", "port for mail from other servers (the Internet uses 25)"
+    )
+    pop3_port: int = _setting(2110, "PORT", "port for POP3 (usually 110); 0: none")
+    pop3s_port: int = _setting(2995, "PORT", "port for POP3 inside TLS (usually 995); 0: none")
+    imap_port: int = _setting(2143, "PORT", "port for IMAP (usually 143); 0: none")
+    imaps_port: int = _setting(2993, "PORT", "port for IMAP inside TLS (usually 993); 0: none")
+    lmtp_port: int = _setting(
+        0,
+        "PORT",
+        "port of login-listen where other machines may deliver by LMTP, unchecked; 0: none"
+        " (Postfix itself needs no port for it)",
+    )
+    mail_uid: int = _setting(
+        5000,
+        "NUMBER",
+        "user id that owns all stored mail; no such user need exist, none should log in",
+    )
+    mail_gid: int = _setting(5000, "NUMBER", "group id that owns all stored mail")
+    message_size_limit: int = _setting(
+        10 * 1024 * 1024, "BYTES", "largest message taken, with its attachments as sent"
+    )
+    max_recipients: int = _setting(
+        100, "NUMBER", "most recipients of one message in one delivery; senders split the rest"
+    )
+    plaintext_login: bool = _setting(
+        True, "yes|no", "let passwords come without TLS, as on the old POP3 port 110"
+    )
+    slow_guessing: bool = _setting(
+        True,
+        "yes|no",
+        "make an IP address that tried wrong passwords wait, up to 17 seconds; no where all"
+        " logins come from one address",
+    )
+    outbound: str = _setting(
+        "error:5.7.1 This server sends no mail to other domains",
+        "ROUTE",
+        'how mail leaves for other domains: "smtp:" (straight to each), "smtp:[HOST]:PORT"'
+        ' (all through one relay) or "error:5.7.1 TEXT" (none leaves; senders get TEXT)',
+    )
+    homes_root: str = _setting(
+        "",
+        "DIRECTORY",
+        "where the domains' own directories lie; empty: homes, in the server's directory",
+    )
+    certificates: str = _setting(
+        "",
+        "DIRECTORY",
+        "where an ACME client puts DOMAIN/fullchain.pem and DOMAIN/privkey.pem; empty: certs,"
+        " in the server's directory",
+    )
+    postmaster: str = _setting(
+        "",
+        "ADDRESS",
+        "who gets mail for postmaster, abuse and mailer-daemon at the server's own name;"
+        " empty: nobody, it is refused",
+    )
 
     def __post_init__(self) -> None:
         """Raise ConfigError at the first setting that could not be run with."""
         _must(bool(grammar.DOMAIN.match(self.hostname)), "hostname")
         _must(_listenable(self.smtp_listen), "smtp_listen")
         _must(_listenable(self.login_listen), "login_listen")
-        for name in ("smtp", "pop3", "pop3s", "imap", "imaps", "lmtp"):
+        _must(0 < self.smtp_port <= 65535, "smtp_port")
+        for name in ("pop3", "pop3s", "imap", "imaps", "lmtp"):
             _must(0 <= getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         _must(1 <= self.mail_uid < 2**31, "mail_uid")
         _must(1 <= self.mail_gid < 2**31, "mail_gid")
@@ -93,12 +145,17 @@ class HostConfig:
 
 def load_config(root: Path) -> HostConfig:
     """Read `host.json`. Raises ConfigError, also when there is none."""
+    file = root / "host.json"
     try:
-        values: dict[str, Any] = json.loads((root / "host.json").read_text())
+        values = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise ConfigError(f"{root} is no mail server yet: run init first") from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ConfigError(f"{root}/host.json is not JSON: {error}") from error
+        raise ConfigError(f"{file} is not JSON: {error}") from error
+    if not isinstance(values, dict) or "hostname" not in values:
+        raise ConfigError(f"{file} names no hostname")
     types = {field.name: field.type for field in fields(HostConfig)}
     for name, value in values.items():
         if name not in types:

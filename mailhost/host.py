@@ -4,6 +4,9 @@ A Host is a directory. What the server shall hold is written there by one
 transaction first; Postfix's maps, open sessions and directories follow from it,
 and whatever a crash leaves undone is remembered in that same transaction and
 done by the next call.
+
+What goes wrong with the server itself (its files, its store, a map that cannot be
+written) is a HostError; callers need not know what the store is made of.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from mailhost.config import HostConfig, load_config
 from mailhost.confirm import Confirmer
 from mailhost.differences import Difference
 from mailhost.dovecot import Doveadm, NoAnswer
+from mailhost.errors import HostError, host_errors
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths
 from mailhost.records import Entry, Record, RecordError
@@ -43,10 +47,6 @@ __all__ = [
     "Status",
     "Trashed",
 ]
-
-
-class HostError(RuntimeError):
-    """Something about the mail server that its operator has to mend."""
 
 
 class Busy(HostError):
@@ -146,7 +146,8 @@ class Host:
         this process had started has ended as well.
         """
         load_config(self.root)
-        descriptor = os.open(self.paths.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        with host_errors():
+            descriptor = os.open(self.paths.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -161,13 +162,14 @@ class Host:
             self._maps.keep = ()
             os.close(descriptor)
 
+    @host_errors()
     def apply(self, entries: Sequence[Entry]) -> dict[str, Outcome]:
         """Bring the server to `entries` and say for each key what became of it.
 
         To be called with the lock held. Of several entries of one key the newest
         counts. The same batch again changes nothing and has the same outcomes; an
-        empty one finishes what a killed worker left undone. Raises MapError or OSError
-        if a map could not be written: the records are safe, call again.
+        empty one finishes what a killed worker left undone. HostError if that cannot be
+        done now, such as a full disk: call again, the store knows how far it came.
         """
         self._require_lock()
         problem = self._settler.settle()
@@ -182,16 +184,28 @@ class Host:
 
     def records(self) -> Iterator[Entry]:
         """Yield every live record with its change number, in the order of keys."""
-        return self._store.records()
+        with host_errors():
+            yield from self._store.records()
 
+    @host_errors()
+    def record(self, key: str) -> tuple[int, Record | None]:
+        """Return the number of the change that last wrote or deleted `key`, and its record.
+
+        None for a deleted one; (0, None) for a key of which the server never heard.
+        """
+        return self._store.read(key)
+
+    @host_errors()
     def highest_change(self) -> int:
         """Return the highest change number the server has taken, 0 if none."""
         return self._store.highest_change()
 
+    @host_errors()
     def trash(self) -> list[Trashed]:
         """Return the deleted mailboxes, oldest first."""
         return [Trashed(*row) for row in self._store.trash()]
 
+    @host_errors()
     def purge(self, mailbox_ids: Iterable[str]) -> None:
         """Remove deleted mailboxes for good and free their addresses. Needs the lock.
 
@@ -208,6 +222,7 @@ class Host:
             self._store.remove_trash(doomed)
         self._settler.settle()
 
+    @host_errors()
     def lookup(self, address: str) -> list[str]:
         """Return where mail for `address` goes in the end, in lower case; [] if it is refused."""
         ends: dict[str, None] = {}
@@ -222,6 +237,7 @@ class Host:
             seen.update(following)
         return list(ends)
 
+    @host_errors()
     def differences(self) -> list[Difference]:
         """Compare the store with maps, projections and directories.
 
@@ -233,6 +249,7 @@ class Host:
             *differences.of_directories(self._store, self.paths),
         ]
 
+    @host_errors()
     def repair(self) -> list[Difference]:
         """Mend what differences() finds and return it. Needs the lock.
 
@@ -251,12 +268,14 @@ class Host:
         self._settler.settle()
         return found
 
+    @host_errors()
     def install_certificates(self) -> dict[str, CertificateState]:
         """Bring the certificates of hosted domains into service. Needs the lock.
 
         Returns the state of every hosted domain that has a directory of
         certificates. One that would not serve is left out, and the one installed
-        before it stays until it expires.
+        before it stays until it expires: then the state has both its date and the
+        problem.
         """
         self._require_lock()
         source = Path(self.config.certificates or self.root / "certs")
@@ -268,6 +287,7 @@ class Host:
             certificates.installed(self.paths)
         return states
 
+    @host_errors()
     def load(self, records: Iterable[Record]) -> int:
         """Fill the server fast with records, unconfirmed, for benches. Needs the lock.
 

@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
+from mailhost.errors import HostError
 from mailhost.maps import Maps
 from mailhost.paths import Paths, suitable_root
 from mailhost.processes import master
@@ -39,7 +40,7 @@ SERVERS = ("postfix", "dovecot")
 PATIENCE = 10.0
 
 
-class InstanceError(RuntimeError):
+class InstanceError(HostError):
     """The servers cannot be made or run here; the message says why and what to do."""
 
 
@@ -192,7 +193,11 @@ def running(root: Path, server: str) -> bool:
 
 
 def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
-    """Say why a server does not answer on its ports, or "" if it does. In seconds."""
+    """Say why a server does not answer on its ports, or "" if it does.
+
+    The words follow the server's name ("is not running"). `timeout`, in seconds, is
+    for each thing asked.
+    """
     config = load_config(root.absolute())
     if server == "postfix":
         listen, ports, greeting = config.smtp_listen, [config.smtp_port], b"220 "
@@ -208,10 +213,15 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
                 if not connection.recv(512).startswith(greeting):
                     return f"gives no greeting on {host} port {port}"
         except OSError as error:
-            return f"does not answer on {host} port {port}: {error}"
+            return f"does not answer on {host} port {port} ({_reason(error)})"
     if server == "dovecot" and not Doveadm(Paths(root.absolute())).alive():
         return "does not answer doveadm"
     return ""
+
+
+def _reason(error: OSError) -> str:
+    """Return why a connection failed, without the number that Python puts before it."""
+    return (error.strerror or str(error)).lower()
 
 
 def wait_until_answering(root: Path, server: str, seconds: float = 20.0) -> str:

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from mailhost import programs
+from mailhost.errors import HostError
 from mailhost.paths import Paths
 
 #: In the order in which additions are made; removals go the other way.
@@ -35,7 +36,7 @@ _BLOCKS = {name: re.compile(rf"\A(?:{text}\n)*+\Z") for name, text in _LINES.ite
 _BLOCK = 5000
 
 
-class MapError(RuntimeError):
+class MapError(HostError):
     """postmap failed, or a line was about to be written that could mean something else."""
 
 

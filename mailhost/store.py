@@ -22,6 +22,7 @@ from importlib import resources
 from itertools import islice
 from pathlib import Path
 
+from mailhost.errors import HostError
 from mailhost.records import Address, Entry, HostedDomain, Mailbox, Record, record_from
 
 #: Every domain has these, leading to its fixed account (RFC 2142).
@@ -36,6 +37,14 @@ INSERT INTO record (key, change, value) VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET change = excluded.change, value = excluded.value
 WHERE excluded.change > record.change
 """
+
+
+def _record(key: str, value: str) -> Record:
+    """Read a record back. HostError if someone wrote into the store by hand."""
+    try:
+        return record_from(key, json.loads(value))
+    except ValueError as error:
+        raise HostError(f"the store's {key} cannot be read: {error}") from error
 
 
 def _mailbox_line(*values: object) -> str:
@@ -69,6 +78,13 @@ class Store:
             # Closed to others from its first byte; SQLite gives -wal and -shm the same mode.
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -97,10 +113,12 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            # On a full disk SQLite has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     # Records
 
@@ -110,12 +128,16 @@ class Store:
             "SELECT key, change, value FROM record WHERE value IS NOT NULL ORDER BY key"
         )
         for key, change, value in rows:
-            yield Entry(key, change, record_from(key, json.loads(value)))
+            yield Entry(key, change, _record(key, value))
 
     def record(self, key: str) -> Record | None:
         """Return what the server holds as `key`."""
-        row = self._db.execute("SELECT value FROM record WHERE key = ?", (key,)).fetchone()
-        return record_from(key, json.loads(row[0])) if row and row[0] else None
+        return self.read(key)[1]
+
+    def read(self, key: str) -> tuple[int, Record | None]:
+        """Return the number of the change that last wrote or deleted `key`, and its record."""
+        row = self._db.execute("SELECT change, value FROM record WHERE key = ?", (key,)).fetchone()
+        return (row[0], _record(key, row[1]) if row[1] else None) if row else (0, None)
 
     def change_of(self, key: str) -> int:
         """Return the number of the change that last wrote or deleted `key`, or 0."""
@@ -341,7 +363,7 @@ class Store:
             (f"{kind}:", f"{kind};"),
         )
         for key, change, value in rows:
-            record = record_from(key, json.loads(value))
+            record = _record(key, value)
             if isinstance(record, Mailbox):
                 yield record.name, _mailbox_line(*astuple(record), change)
             elif isinstance(record, Address):

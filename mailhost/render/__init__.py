@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 from mailhost.config import HostConfig
+from mailhost.errors import HostError
 from mailhost.paths import Paths
 
 _HERE = Path(__file__).parent
@@ -20,7 +21,7 @@ _FIELD = re.compile(r"\{\{ ([a-z0-9_]+) \}\}")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.")
 
 
-class RenderError(RuntimeError):
+class RenderError(HostError):
     """The configuration cannot be made for this machine; the message says why."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ TEMPLATES = Path(render.__file__).parent
         ("smtp_listen", "localhost"),
         ("login_listen", "127.0.0.1, ::"),
         ("smtp_port", 65536),
+        ("smtp_port", 0),
         ("pop3_port", -1),
         ("mail_uid", 0),
         ("message_size_limit", 10),
@@ -52,6 +54,8 @@ def test_settings_come_back_from_their_file(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("{", "not JSON"),
+        ("[]", "no hostname"),
+        ("{}", "no hostname"),
         ('{"hostname": "mail1.plusmail.test", "colour": 1}', "colour"),
         ('{"hostname": "mail1.plusmail.test", "smtp_port": "25"}', "smtp_port"),
         ('{"hostname": "mail1.plusmail.test", "plaintext_login": 1}', "plaintext_login"),
@@ -117,3 +121,15 @@ def test_root_below_a_closed_directory_is_explained(tmp_path: Path) -> None:
         assert suitable_root(short / "mail1") is None
     finally:
         short.rmdir()
+
+
+def test_every_setting_has_its_words_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--root", "/srv/mail1", "init", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for setting in fields(HostConfig):
+        option = f"--{setting.name.replace('_', '-')} {setting.metadata['form']}"
+        assert f"{option} {setting.metadata['help']}" in text
+    assert "port for POP3 (usually 110); 0: none [2110]" in text
+    assert "old POP3 port 110 [yes]" in text
+    assert "[error:5.7.1 This server sends no mail to other domains]" in text
