@@ -40,7 +40,7 @@ class Confirmer:
         wanted = {
             (name, key): value
             for name, asked_for in keys.items()
-            for key, value in self._store.lines(name, asked_for).items()
+            for key, value in self._store.lines.of(name, asked_for).items()
         }
         try:
             users, deaf = dovecot.users(asked), ""
@@ -63,14 +63,14 @@ class Confirmer:
             yield from (("aliases", address) for address in derived_addresses(name))
         elif kind == "address":
             yield "aliases", name
-            if self._store.held(name):
+            if self._store.trash.holds(name):
                 yield "refused", name
         elif isinstance(entry.record, Mailbox):
             yield "mailboxes", entry.record.address
-            if self._store.held(entry.record.address):
+            if self._store.trash.holds(entry.record.address):
                 yield "refused", entry.record.address
         else:
-            for address in self._store.trashed_addresses(name):
+            for address in self._store.trash.addresses_of(name):
                 yield from (("mailboxes", address), ("aliases", address), ("refused", address))
 
     def _ask_maps(self, keys: Mapping[str, list[str]]) -> tuple[dict[Place, str], str]:
@@ -90,7 +90,7 @@ class Confirmer:
     ) -> str:
         for place in places:
             if wanted.get(place) != found.get(place):
-                self._store.mark_dirty([place])
+                self._store.lines.mark_dirty([place])
                 return f"Postfix gives another answer for {place[1]}"
         return ""
 
@@ -99,7 +99,7 @@ class Confirmer:
         record = entry.record
         if isinstance(record, Mailbox | Address) and not self._store.hosted(record.domain):
             return f"{record.domain} is not a domain of this server"
-        if isinstance(record, Address) and self._store.line("aliases", record.address) is None:
+        if isinstance(record, Address) and self._store.lines.at("aliases", record.address) is None:
             return f"{record.address} leads to itself alone, and there is no such mailbox"
         return ""
 

@@ -54,14 +54,15 @@ def of_maps(store: Store, maps: Maps) -> Iterator[Difference]:
     missing = maps.missing()
     for name in NAMES:
         contents = iter(()) if name in missing else maps.contents(name)
-        yield from merge(f"map {name}", store.rendered(name), contents)
+        yield from merge(f"map {name}", store.lines.all(name), contents)
 
 
 def of_projections(store: Store) -> Iterator[Difference]:
     """Compare mailboxes, addresses and domains with the records they follow from."""
+    tables = store.projections
     for kind in ("mailbox", "address", "domain"):
-        yield from merge(f"table {kind}", store.recorded(kind), store.projected(kind))
-    for address, wanted, found in store.derived():
+        yield from merge(f"table {kind}", tables.recorded(kind), tables.projected(kind))
+    for address, wanted, found in tables.derived():
         if wanted != found:
             yield Difference("table address", address, wanted or None, found or None)
 
@@ -79,5 +80,5 @@ def strays(store: Store, paths: Paths) -> Iterator[Path]:
             if grammar.MAILBOX_ID.match(home.name) and store.name_of(home.name) is None:
                 yield home
     for home in sorted(paths.trash.iterdir()):
-        if grammar.MAILBOX_ID.match(home.name) and store.trash_details(home.name) is None:
+        if grammar.MAILBOX_ID.match(home.name) and store.trash.details(home.name) is None:
             yield home

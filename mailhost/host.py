@@ -185,7 +185,7 @@ class Host:
     def records(self) -> Iterator[Entry]:
         """Yield every live record with its change number, in the order of keys."""
         with host_errors():
-            yield from self._store.records()
+            yield from self._store.records.live()
 
     @host_errors()
     def record(self, key: str) -> tuple[int, Record | None]:
@@ -193,17 +193,17 @@ class Host:
 
         None for a deleted one; (0, None) for a key of which the server never heard.
         """
-        return self._store.read(key)
+        return self._store.records.read(key)
 
     @host_errors()
     def highest_change(self) -> int:
         """Return the highest change number the server has taken, 0 if none."""
-        return self._store.highest_change()
+        return self._store.records.highest_change()
 
     @host_errors()
     def trash(self) -> list[Trashed]:
         """Return the deleted mailboxes, oldest first."""
-        return [Trashed(*row) for row in self._store.trash()]
+        return [Trashed(*row) for row in self._store.trash.all()]
 
     @host_errors()
     def purge(self, mailbox_ids: Iterable[str]) -> None:
@@ -213,7 +213,7 @@ class Host:
         """
         self._require_lock()
         self._settler.settle()
-        doomed = [id_ for id_ in mailbox_ids if self._store.trash_details(id_) is not None]
+        doomed = [id_ for id_ in mailbox_ids if self._store.trash.details(id_) is not None]
         for mailbox_id in doomed:
             path = self.paths.trashed(mailbox_id)
             if path.exists():
@@ -260,10 +260,10 @@ class Host:
         found = self.differences()
         if _tables(found):
             with self._store.bulk():
-                self._store.project_anew()
+                self._store.projections.anew()
         for name in NAMES:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
-                self._maps.rebuild(name, self._store.rendered(name))
+                self._maps.rebuild(name, self._store.lines.all(name))
         self._trash_strays()
         self._settler.settle()
         return found
@@ -280,7 +280,7 @@ class Host:
         self._require_lock()
         source = Path(self.config.certificates or self.root / "certs")
         states, changed = certificates.install(
-            self.paths, self._maps, source, self._store.hosted_domains(), self._now()
+            self.paths, self._maps, source, self._store.projections.hosted_domains(), self._now()
         )
         if changed:
             self._reload_dovecot()
@@ -294,11 +294,11 @@ class Host:
         Returns the last change number used.
         """
         self._require_lock()
-        first = self._store.highest_change() + 1
+        first = self._store.records.highest_change() + 1
         with self._store.bulk():
             last = self._store.load(records, first)
         for name in NAMES:
-            self._maps.rebuild(name, self._store.rendered(name))
+            self._maps.rebuild(name, self._store.lines.all(name))
         self._reload_dovecot()
         return last
 
@@ -332,7 +332,7 @@ class Host:
         """
         news = []
         for entry in fit:
-            held = self._store.change_of(entry.key)
+            held = self._store.records.change_of(entry.key)
             if entry.change < held:
                 outcomes[entry.key] = Outcome(Status.STALE, f"change {held} came before")
             elif entry.change > held:
@@ -387,7 +387,7 @@ class Host:
     def _trash_strays(self) -> None:
         for path in list(differences.strays(self._store, self.paths)):
             if path.parent == self.paths.trash:
-                self._store.add_stray(path.name, self._now())
+                self._store.trash.add_stray(path.name, self._now())
             else:
                 self._settler.set_aside(path, self._now())
 

@@ -60,18 +60,20 @@ class Settler:
     # Maps
 
     def _flush(self) -> None:
-        dirty = self._store.dirty()
+        dirty = self._store.lines.dirty()
         if not dirty:
             return
         anew = {name for name, keys in dirty.items() if self._quicker_anew(name, len(keys))}
         lines = {
-            name: self._store.lines(name, keys) for name, keys in dirty.items() if name not in anew
+            name: self._store.lines.of(name, keys)
+            for name, keys in dirty.items()
+            if name not in anew
         }
         # A mailbox before the address that leads to it, and a domain last: then nothing
         # of it is refused. Removals go the other way.
         for name in NAMES:
             if name in anew:
-                self._maps.rebuild(name, self._store.rendered(name))
+                self._maps.rebuild(name, self._store.lines.all(name))
             elif name in lines:
                 self._maps.put(name, lines[name].items())
             self.at(f"added {name}")
@@ -83,12 +85,13 @@ class Settler:
         self.at("removed")
         with self._store.transaction():
             for name in dirty:
-                self._store.forget_dirty(name)
+                self._store.lines.forget_dirty(name)
 
     def _quicker_anew(self, name: str, changes: int) -> bool:
         if changes > REBUILD_FROM:
             return True
-        return changes > REBUILD_SMALL_FROM and self._store.at_most(name, changes * ROWS_PER_SYNC)
+        rows = changes * ROWS_PER_SYNC
+        return changes > REBUILD_SMALL_FROM and self._store.lines.at_most(name, rows)
 
     # Sessions
 
@@ -119,7 +122,7 @@ class Settler:
     def set_aside(self, home: Path, now: datetime) -> None:
         """Put a directory that belongs to no mailbox into the trash, under an id of its own."""
         mailbox_id = uuid4().hex
-        self._store.add_stray(mailbox_id, now)
+        self._store.trash.add_stray(mailbox_id, now)
         home.rename(self._paths.trashed(mailbox_id))
 
     def _close(self, mailbox_id: str) -> None:
@@ -144,7 +147,7 @@ class Settler:
 
     def _label(self, mailbox_id: str) -> None:
         """Say beside the mail whose it was, for who has nothing but the directory."""
-        details = self._store.trash_details(mailbox_id) or {}
+        details = self._store.trash.details(mailbox_id) or {}
         text = json.dumps({"mailbox_id": mailbox_id} | details, indent=2)
         (self._paths.trashed(mailbox_id) / "trashed.json").write_text(text + "\n")
 

@@ -38,7 +38,7 @@ class Place:
         with self.store.transaction():
             self.store.take([entry], NOW)
         for name in NAMES:
-            self.store.forget_dirty(name)
+            self.store.lines.forget_dirty(name)
         self.store.forget_kicks([BOX.name])
 
     def deliver(self, word: str) -> None:

@@ -34,12 +34,12 @@ def take(store: Store, *entries: Entry) -> None:
 
 
 def put(store: Store, *records: Record) -> None:
-    first = store.highest_change() + 1
+    first = store.records.highest_change() + 1
     take(store, *(Entry(record.key, n, record) for n, record in enumerate(records, first)))
 
 
 def aliases(store: Store) -> dict[str, str]:
-    return dict(store.rendered("aliases"))
+    return dict(store.lines.all("aliases"))
 
 
 def test_database_is_closed_to_others(tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ def test_database_is_closed_to_others(tmp_path: Path) -> None:
 def test_older_value_never_comes_back(store: Store) -> None:
     take(store, Entry(FIXED.key, 7, None))
     take(store, Entry(FIXED.key, 3, FIXED))
-    assert store.record(FIXED.key) is None
-    assert store.change_of(FIXED.key) == 7
+    assert store.records.get(FIXED.key) is None
+    assert store.records.change_of(FIXED.key) == 7
 
 
 def test_failed_batch_leaves_nothing(store: Store) -> None:
@@ -61,8 +61,8 @@ def test_failed_batch_leaves_nothing(store: Store) -> None:
     put(store, FIXED)
     with pytest.raises(sqlite3.IntegrityError), store.transaction():
         store.take([good, Entry("mailbox:third", 3, clash)], NOW)
-    assert [entry.key for entry in store.records()] == [FIXED.key]
-    assert store.dirty() == {}
+    assert [entry.key for entry in store.records.live()] == [FIXED.key]
+    assert store.lines.dirty() == {}
 
 
 def test_domain_has_its_duties(store: Store) -> None:
@@ -90,7 +90,7 @@ def test_fixed_address_that_gets_a_mailbox_is_no_forward(store: Store) -> None:
     put(store, DOMAIN, HostedDomain("example.net", "example@example.com"))
     put(store, Mailbox("example", "example.net", "1" * 32, HASH))
     assert "example@example.net" not in aliases(store)
-    assert store.lines("mailboxes", ["example@example.net"])
+    assert store.lines.of("mailboxes", ["example@example.net"])
 
 
 def test_copy_is_kept_only_while_there_is_a_mailbox(store: Store) -> None:
@@ -103,7 +103,7 @@ def test_copy_is_kept_only_while_there_is_a_mailbox(store: Store) -> None:
 
 def test_nothing_of_a_domain_not_hosted_is_rendered(store: Store) -> None:
     put(store, FIXED, Address("boss", "example.com", ("example@example.com",)))
-    assert [list(store.rendered(name)) for name in ("mailboxes", "aliases", "domains")] == [[]] * 3
+    assert [list(store.lines.all(name)) for name in ("mailboxes", "aliases", "domains")] == [[]] * 3
 
 
 def test_deleted_name_is_held_until_taken_or_purged(store: Store) -> None:
@@ -111,10 +111,10 @@ def test_deleted_name_is_held_until_taken_or_purged(store: Store) -> None:
     put(store, DOMAIN, box)
     take(store, Entry(box.key, 98, None))
     store.closed(box.mailbox_id)
-    assert dict(store.rendered("refused")) == {"info@example.com": "550 5.1.1 User unknown"}
+    assert dict(store.lines.all("refused")) == {"info@example.com": "550 5.1.1 User unknown"}
     assert aliases(store)["info@example.com"] == "info@example.com"
     put(store, Mailbox("info", "example.com", "2" * 32, HASH))
-    assert dict(store.rendered("refused")) == {}
+    assert dict(store.lines.all("refused")) == {}
     assert "info@example.com" not in aliases(store)
 
 
@@ -196,7 +196,7 @@ def test_projections_and_dirty_marks_follow_any_history(
         entries = {
             record.key: Entry(record.key, n, record if on else None) for record, n, on in batch
         }
-        news = [e for e in entries.values() if e.change > store.change_of(e.key)]
+        news = [e for e in entries.values() if e.change > store.records.change_of(e.key)]
         while refused := rules.taken_ids(store, news):
             news = [entry for entry in news if entry.key not in refused]
         take(store, *news)
@@ -205,15 +205,15 @@ def test_projections_and_dirty_marks_follow_any_history(
             store.restored(mailbox_id)
         for mailbox_id in store.unsettled("closing"):
             store.closed(mailbox_id)
-        for name, keys in store.dirty().items():
-            lines = store.lines(name, keys)
+        for name, keys in store.lines.dirty().items():
+            lines = store.lines.of(name, keys)
             for key in keys:
                 maps[name].pop(key, None)
             maps[name] |= lines
-            store.forget_dirty(name)
-        assert {name: dict(store.rendered(name)) for name in maps} == maps
+            store.lines.forget_dirty(name)
+        assert {name: dict(store.lines.all(name)) for name in maps} == maps
         assert list(differences.of_projections(store)) == []
-    assert all(store.change_of(key) == change for key, change in newest.items())
+    assert all(store.records.change_of(key) == change for key, change in newest.items())
     store.close()
 
 
@@ -230,10 +230,10 @@ def test_load_is_the_same_as_one_by_one(tmp_path: Path) -> None:
     with other.bulk():
         assert other.load(records, 1) == len(records)
     for name in ("domains", "mailboxes", "aliases", "refused"):
-        assert list(one.rendered(name)) == list(other.rendered(name))
+        assert list(one.lines.all(name)) == list(other.lines.all(name))
     assert list(differences.of_projections(other)) == []
     with other.bulk():
-        other.project_anew()
-    assert list(one.rendered("aliases")) == list(other.rendered("aliases"))
+        other.projections.anew()
+    assert list(one.lines.all("aliases")) == list(other.lines.all("aliases"))
     one.close()
     other.close()

@@ -1,0 +1,79 @@
+"""The SQLite file: opened, closed to others, and changed by whole transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+
+class Database:
+    """The open database. To be changed only by who holds the server's lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database, making it if there is none."""
+        new = not path.exists()
+        if new:
+            # Closed to others from its first byte; SQLite gives -wal and -shm the same mode.
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            schema = resources.files("mailhost.store").joinpath("schema.sql").read_text()
+            self._db.executescript(f"BEGIN EXCLUSIVE; {schema} COMMIT;")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all of the block or, if it raises, nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # On a full disk SQLite has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Do all of the block or nothing, with memory for a transaction of millions of rows."""
+        self._db.execute("PRAGMA cache_size = -1000000")
+        try:
+            with self.transaction():
+                yield
+            # Or every reader would go through a log as long as the database.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.execute("PRAGMA cache_size = -2000")
+
+    @contextmanager
+    def without_indexes(self) -> Iterator[None]:
+        """Make the indexes after the rows: sorting them once is much quicker.
+
+        Dovecot 2.3 answers the first query after a change of the schema with a temporary
+        failure in each of its workers, so it has to be reloaded, or not to run.
+        """
+        indexes = self._db.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+        ).fetchall()
+        for name, _ in indexes:
+            self._db.execute(f"DROP INDEX {name}")
+        yield
+        for _, statement in indexes:
+            self._db.execute(statement)
