@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 from mailhost import dovecot
 from mailhost.dovecot import Doveadm, NoAnswer, User
@@ -19,13 +20,32 @@ Place = tuple[str, str]
 
 
 class Confirmer:
-    """Asks one server's backends about entries that the store has taken."""
+    """Asks one server's backends about entries that the store has taken; to be used once."""
 
     def __init__(self, store: Store, maps: Maps, doveadm: Doveadm) -> None:
         """Take what it asks."""
         self._store = store
         self._maps = maps
         self._doveadm = doveadm
+        self._ahead: dovecot.Asked = []
+
+    def __enter__(self) -> Self:
+        """Let no question outlive the block."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Wait for what is still being asked."""
+        for _names, running in self._ahead:
+            running.answer()
+
+    def ask_ahead(self, entries: Iterable[Entry]) -> None:
+        """Start asking Dovecot for mailboxes that were just written, while maps are made.
+
+        It reads them from the store itself, and for many it takes as long as a map.
+        """
+        written = (entry.record for entry in entries)
+        names = [record.name for record in written if isinstance(record, Mailbox)]
+        self._ahead = self._doveadm.ask_users(names)
 
     def problems(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Return why entries are not confirmed, by key; none for those that are.
@@ -33,7 +53,8 @@ class Confirmer:
         A map that gives another answer than the store is marked to be mended.
         """
         places = {entry.key: list(self._places(entry)) for entry in entries}
-        names = [entry.key.partition(":")[2] for entry in entries if _is_mailbox(entry)]
+        ahead = self._answered_ahead()
+        names = [_name(entry) for entry in entries if self._still_to_ask(entry, ahead)]
         asked = self._doveadm.ask_users(names)
         keys = _by_map(place for some in places.values() for place in some)
         found, silent = self._ask_maps(keys)
@@ -43,7 +64,7 @@ class Confirmer:
             for key, value in self._store.lines.of(name, asked_for).items()
         }
         try:
-            users, deaf = dovecot.users(asked), ""
+            users, deaf = ahead | dovecot.users(asked), ""
         except NoAnswer as error:
             users, deaf = {}, f"Dovecot did not answer: {error}"
         problems: dict[str, str] = {}
@@ -54,6 +75,19 @@ class Confirmer:
             if problem:
                 problems[entry.key] = problem
         return problems
+
+    def _answered_ahead(self) -> dict[str, User]:
+        """Return what Dovecot said while the maps were made; nothing if it did not answer."""
+        asked, self._ahead = self._ahead, []
+        try:
+            return dovecot.users(asked)
+        except NoAnswer:
+            return {}
+
+    def _still_to_ask(self, entry: Entry, ahead: dict[str, User]) -> bool:
+        """Say whether the answer given ahead leaves anything open about a mailbox."""
+        removed = entry.record is None
+        return _is_mailbox(entry) and (removed or bool(self._wrong_user(entry, ahead)))
 
     def _places(self, entry: Entry) -> Iterable[Place]:
         """Yield the map lines that the entry is about."""
@@ -104,7 +138,7 @@ class Confirmer:
         return ""
 
     def _wrong_user(self, entry: Entry, users: dict[str, User]) -> str:
-        user = users.get(entry.key.partition(":")[2])
+        user = users.get(_name(entry))
         if not isinstance(entry.record, Mailbox):
             return "Dovecot still knows the mailbox" if user else ""
         if user is None:
@@ -123,3 +157,7 @@ def _by_map(places: Iterable[Place]) -> dict[str, list[str]]:
 
 def _is_mailbox(entry: Entry) -> bool:
     return entry.key.startswith("mailbox:")
+
+
+def _name(entry: Entry) -> str:
+    return entry.key.partition(":")[2]

@@ -20,6 +20,9 @@ _ABSENT = re.compile(r"^userdb lookup: user (\S+) doesn't exist$", re.MULTILINE)
 _LIKE_ADDRESS = re.compile(r"\A[0-9a-fx.]+\Z")
 
 
+Asked = list[tuple[Sequence[str], programs.Running]]
+
+
 class NoAnswer(RuntimeError):
     """Dovecot did not answer; the message is what doveadm said."""
 
@@ -49,7 +52,7 @@ class Doveadm:
         socket = self._paths.run / "config"
         return ["doveadm", "-c", str(socket if socket.is_socket() else self._paths.dovecot_conf)]
 
-    def ask_users(self, names: Sequence[str]) -> list[tuple[Sequence[str], programs.Running]]:
+    def ask_users(self, names: Sequence[str]) -> Asked:
         """Start asking for these mailboxes; `users` reads the result."""
         batches = [names[n : n + _BATCH] for n in range(0, len(names), _BATCH)]
         # -u: the user database alone, without working out each user's mail settings.
@@ -98,15 +101,14 @@ class Doveadm:
         return answer.out
 
 
-def users(asked: Sequence[tuple[Sequence[str], programs.Running]]) -> dict[str, User]:
+def users(asked: Asked) -> dict[str, User]:
     """Return the mailboxes that exist of those asked for. Raises NoAnswer.
 
     doveadm prints a line for each that exists and says of each other that it
     does not; with a name missing from both, it could not tell.
     """
     found: dict[str, User] = {}
-    for names, running in asked:
-        answer = running.answer()
+    for names, answer in [(names, running.answer()) for names, running in asked]:
         lines = [text.split(" ") for text in answer.out.splitlines() if text]
         absent = _ABSENT.findall(answer.err)
         if len(lines) + len(absent) != len(names) or any(len(words) != 3 for words in lines):

@@ -175,11 +175,14 @@ class Host:
         problem = self._settler.settle()
         outcomes: dict[str, Outcome] = {}
         fit = _newest(self._fit(entries, outcomes))
-        if self._write(fit, outcomes):
-            problem = self._settler.settle()
-        taken = [entry for entry in fit if entry.key not in outcomes]
-        for key, reason in self._confirm(taken, problem).items():
-            outcomes[key] = Outcome(Status.UNCONFIRMED, reason) if reason else _APPLIED
+        with Confirmer(self._store, self._maps, self._doveadm) as confirmer:
+            wrote = self._write(fit, outcomes)
+            taken = [entry for entry in fit if entry.key not in outcomes]
+            if wrote:
+                confirmer.ask_ahead(taken)
+                problem = self._settler.settle()
+            for key, reason in _confirm(confirmer, taken, problem).items():
+                outcomes[key] = Outcome(Status.UNCONFIRMED, reason) if reason else _APPLIED
         return outcomes
 
     def records(self) -> Iterator[Entry]:
@@ -373,17 +376,6 @@ class Host:
             }
         return {}
 
-    def _confirm(self, taken: Sequence[Entry], problem: str) -> dict[str, str]:
-        """Return for each key why it is not confirmed, or ""."""
-        if not taken:
-            return {}
-        confirmer = Confirmer(self._store, self._maps, self._doveadm)
-        problems = confirmer.problems(taken)
-        for entry in taken:
-            if problem and entry.key.startswith("mailbox:"):
-                problems.setdefault(entry.key, problem)
-        return {entry.key: problems.get(entry.key, "") for entry in taken}
-
     def _trash_strays(self) -> None:
         for path in list(differences.strays(self._store, self.paths)):
             if path.parent == self.paths.trash:
@@ -393,6 +385,17 @@ class Host:
 
 
 _APPLIED = Outcome(Status.APPLIED)
+
+
+def _confirm(confirmer: Confirmer, taken: Sequence[Entry], problem: str) -> dict[str, str]:
+    """Return for each key why it is not confirmed, or "". `problem` is one of all mailboxes."""
+    if not taken:
+        return {}
+    problems = confirmer.problems(taken)
+    for entry in taken:
+        if problem and entry.key.startswith("mailbox:"):
+            problems.setdefault(entry.key, problem)
+    return {entry.key: problems.get(entry.key, "") for entry in taken}
 
 
 def _newest(entries: Iterable[Entry]) -> list[Entry]:
