@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from accounts.models import Account
-from forwarding import assistant, models, removal
+from forwarding import assistant, removal, routes
 from forwarding.models import ForwardingAddress
 from forwarding.sources import AddressSource
 from propagation.models import Change, ChangeState
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_two_edits_that_close_a_circle_together_are_one_edit_and_one_refusal(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    meeting(monkeypatch, models.routes, "check", after=after)
+    meeting(monkeypatch, routes, "check", after=after)
     answers = at_once(
         partial(factories.make_forward, cast.com, "a", "b@wakaba.example"),
         partial(factories.make_forward, cast.other, "b", "a@example.com"),
@@ -34,7 +34,7 @@ def test_two_edits_that_close_a_circle_together_are_one_edit_and_one_refusal(
 
 
 def test_one_address_made_twice_is_one_address(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    meeting(monkeypatch, models.routes, "check")
+    meeting(monkeypatch, routes, "check")
     answers = at_once(*[partial(factories.make_forward, cast.com, "a", "x@example.org")] * 2)
     assert [error.code for error in answers if isinstance(error, ValidationError)] == ["exists"]
 
@@ -98,7 +98,7 @@ def test_forward_edited_while_its_account_is_deleted_ends_in_one_piece(
     account = factories.make_account(cast.com, "tanaka")
     row = factories.make_forward(cast.com, "info", account.address, "x@example.org")
     factories.settle()
-    meeting(monkeypatch, models.routes, "check", after=True)
+    meeting(monkeypatch, routes, "check", after=True)
     answers = at_once(
         partial(removal.delete_account, account),
         partial(row.lead, [account.address, "y@example.org"]),

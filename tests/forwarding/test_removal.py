@@ -10,9 +10,10 @@ from django.core.exceptions import ValidationError
 from django.utils.timezone import now
 
 from accounts import passwords
-from accounts.models import NAME_TAKEN, Account, DeletedAccount, Domain, expired_deletions
+from accounts.models import NAME_TAKEN, Account, DeletedAccount, Domain
 from forwarding import removal
 from forwarding.models import DetachedDestination, ForwardingAddress
+from propagation.cancel import cancel, group_of
 from propagation.models import Change
 from tests import factories
 
@@ -210,10 +211,29 @@ def test_forwards_that_can_no_longer_come_back_are_forgotten(tanaka: Account, co
     assert not DetachedDestination.objects.filter(pk=past.pk).exists()
 
 
-def test_trash_is_kept_for_fourteen_days(tanaka: Account) -> None:
+def test_account_on_its_way_back_is_not_brought_back_twice(tanaka: Account) -> None:
     gone = deleted(tanaka)
-    assert expired_deletions(gone.server) == []
-    DeletedAccount.objects.update(deleted_at=now() - timedelta(days=13, hours=23))
-    assert expired_deletions(gone.server) == []
-    DeletedAccount.objects.update(deleted_at=now() - timedelta(days=14, minutes=1))
-    assert expired_deletions(gone.server) == [gone.pk]
+    removal.restore_account(gone)
+    with pytest.raises(ValidationError):
+        removal.restore_account(DeletedAccount.objects.get(pk=tanaka.pk), name="tanaka2")
+    assert Account.objects.filter(pk=tanaka.pk).count() == 1
+
+
+def test_return_that_is_taken_back_leaves_the_account_in_the_trash(tanaka: Account) -> None:
+    removal.restore_account(deleted(tanaka))
+    cancel(group_of(factories.pending("mailbox:tanaka").group))
+    assert not Account.objects.filter(pk=tanaka.pk).exists()
+    factories.settle()
+    account = removal.restore_account(DeletedAccount.objects.get(pk=tanaka.pk))
+    assert passwords.verify(factories.PASSWORD, account.password_hash)
+
+
+@pytest.mark.usefixtures("forwards")
+def test_return_that_is_taken_back_can_be_asked_for_again_with_its_forwards(
+    tanaka: Account,
+) -> None:
+    removal.restore_account(deleted(tanaka))
+    cancel(group_of(factories.pending("mailbox:tanaka").group))
+    removal.restore_account(DeletedAccount.objects.get(pk=tanaka.pk))
+    assert leads("only") == ["tanaka@example.com"]
+    assert leads("both") == ["x@example.org", "tanaka@example.com"]
