@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
 from mailhost import instance
 from mailhost.config import HostConfig
 from standalone import parts, place, processes
@@ -36,8 +37,6 @@ from tests.servers import MailServer, free_ports, sink, wait_for
 ROOT = Path(__file__).resolve().parents[2]
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
 PASSWORD = "correct-horse-battery"
-# The first line of redis-cli's protocol suffices; no client library is needed to empty a broker.
-FLUSH = b"FLUSHALL\r\n"
 
 
 class Product:
@@ -105,9 +104,12 @@ class Product:
             assert wait_for(answers, 90), f"{name} does not answer\n{self.log(name)}"
 
     def _worker_ready(self) -> bool:
-        """Whether the worker started last says that it takes tasks; quicker than pinging it."""
-        text = self.log("worker")
-        return text.rfind(" ready.") > text.rfind("[config]")
+        """Whether a worker waits for tasks at this moment; quicker than Celery's ping."""
+        with self._redis() as broker:
+            return any(client["cmd"] == "brpop" for client in broker.client_list())
+
+    def _redis(self) -> Redis:
+        return Redis(unix_socket_path=str(place.redis_socket(self.var)))
 
     def stop(self, *names: str) -> None:
         """Ask parts to end, and wait until they have."""
@@ -138,10 +140,8 @@ class Product:
 
     def flush_broker(self) -> None:
         """Empty Redis: every waiting message and every binding is gone."""
-        with socket.socket(socket.AF_UNIX) as server:
-            server.connect(str(place.redis_socket(self.var)))
-            server.sendall(FLUSH)
-            assert server.recv(100).startswith(b"+OK")
+        with self._redis() as broker:
+            broker.flushall()
 
     def send(self, task: str, *arguments: Any, queue: str) -> None:
         """Send a task as any program may: by Celery's own command."""
@@ -269,12 +269,18 @@ def _given() -> dict[str, str]:
 
 @contextmanager
 def product(
-    *start: str, mail: bool = True, demo: bool = True, delay: int = 6, **settings: str
+    *start: str,
+    mail: bool = True,
+    demo: bool = True,
+    delay: int = 6,
+    faultless: bool = True,
+    **settings: str,
 ) -> Iterator[Product]:
     """Make an installation, start these parts of it, and end everything afterwards.
 
     `mail` runs a Postfix and a Dovecot for it, `demo` loads the demo's data and has it
     applied, `delay` is PROPAGATION_DELAY in seconds; `settings` go into the environment.
+    A page that ended in an error fails the test, unless it is not `faultless` on purpose.
     """
     base = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/tmp"))
     base.chmod(0o711)
@@ -309,9 +315,11 @@ def product(
             yield made
         finally:
             made.stop()
-    left = wait_for_none(made.left)
+    left, web = wait_for_none(made.left), made.log("web")
     shutil.rmtree(base, ignore_errors=True)
     assert not left, f"still running: {left}"
+    _before, error, after = web.partition(" ERROR ")
+    assert not error or not faultless, after[:5000]
 
 
 @contextmanager
