@@ -231,12 +231,18 @@ class MailServer:
 
 
 @contextmanager
-def mail_server(**settings: Any) -> Iterator[MailServer]:
-    """Make and run a mail server; `settings` go into its HostConfig."""
+def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
+    """Make and run a mail server; `settings` go into its HostConfig.
+
+    With a `name` its root is called so, in a directory of its own, as in MAILHOST_ROOT.
+    """
     smtp, pop3, pop3s, imap, imaps = free_ports(5)
     # The servers' users have to get through, which pytest's own directories do not allow.
-    root = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
-    root.chmod(0o711)
+    made = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
+    root = made / name
+    for directory in (made, root):
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o711)
     with sink() as outside:
         defaults: dict[str, Any] = {
             "hostname": "mail1.plusmail.test",
@@ -256,4 +262,4 @@ def mail_server(**settings: Any) -> Iterator[MailServer]:
         finally:
             server.stop()
             server.host.close()
-            shutil.rmtree(root, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
