@@ -35,8 +35,7 @@ class Confirmer:
 
     def __exit__(self, *_error: object) -> None:
         """Wait for what is still being asked."""
-        for _names, running in self._ahead:
-            running.answer()
+        self._answered_ahead()
 
     def ask_ahead(self, entries: Iterable[Entry]) -> None:
         """Start asking Dovecot for mailboxes that were just written, while maps are made.

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mailhost import programs
+from mailhost.errors import HostError
 from mailhost.paths import Paths
 
 # Names per call: a name has up to 63 characters, and all of them go on one command line.
@@ -23,7 +24,7 @@ _LIKE_ADDRESS = re.compile(r"\A[0-9a-fx.]+\Z")
 Asked = list[tuple[Sequence[str], programs.Running]]
 
 
-class NoAnswer(RuntimeError):
+class NoAnswer(HostError):
     """Dovecot did not answer; the message is what doveadm said."""
 
 
@@ -57,12 +58,17 @@ class Doveadm:
         batches = [names[n : n + _BATCH] for n in range(0, len(names), _BATCH)]
         # -u: the user database alone, without working out each user's mail settings.
         command = [*self._command, "user", "-u", "-f", "plusmail_record"]
-        return [(batch, programs.start([*command, *batch])) for batch in batches]
+        # Batches run side by side, so each may take as long as all of them.
+        seconds = programs.patience(len(names))
+        return [(batch, programs.start([*command, *batch], seconds=seconds)) for batch in batches]
 
-    def sessions(self) -> dict[str, list[int]]:
-        """Return the process ids of every open session, by mailbox name. May raise NoAnswer."""
+    def sessions(self, seconds: float | None = None) -> dict[str, list[int]]:
+        """Return the process ids of every open session, by mailbox name.
+
+        Raises NoAnswer, also when there is none within `seconds`.
+        """
         found: dict[str, list[int]] = defaultdict(list)
-        for text in self._ask("who", "-1").splitlines()[1:]:
+        for text in self._ask("who", "-1", seconds=seconds).splitlines()[1:]:
             words = text.split()
             if len(words) >= 3 and words[2].isdigit():
                 found[words[0]].append(int(words[2]))
@@ -81,24 +87,30 @@ class Doveadm:
                         os.kill(process, signal.SIGTERM)
             else:
                 # Its exit code says whether a session was still there: no news to us.
-                programs.run([*self._command, "kick", name])
+                self._run("kick", name)
 
     def reload(self) -> None:
         """Read the configuration anew, sessions stay open. May raise NoAnswer."""
         self._ask("reload")
 
-    def alive(self) -> bool:
-        """Say whether Dovecot answers."""
+    def alive(self, seconds: float | None = None) -> bool:
+        """Say whether Dovecot answers, and within `seconds`."""
         with suppress(NoAnswer):
-            self.sessions()
+            self.sessions(seconds)
             return True
         return False
 
-    def _ask(self, *arguments: str) -> str:
-        answer = programs.run([*self._command, *arguments])
+    def _ask(self, *arguments: str, seconds: float | None = None) -> str:
+        answer = self._run(*arguments, seconds=seconds)
         if answer.code:
             raise NoAnswer(answer.err or f"doveadm {arguments[0]} ended with {answer.code}")
         return answer.out
+
+    def _run(self, *arguments: str, seconds: float | None = None) -> programs.Answer:
+        try:
+            return programs.run([*self._command, *arguments], seconds=seconds)
+        except programs.TimedOut as error:
+            raise NoAnswer(str(error)) from error
 
 
 def users(asked: Asked) -> dict[str, User]:
@@ -108,10 +120,23 @@ def users(asked: Asked) -> dict[str, User]:
     does not; with a name missing from both, it could not tell.
     """
     found: dict[str, User] = {}
-    for names, answer in [(names, running.answer()) for names, running in asked]:
+    for names, answer in _answers(asked):
         lines = [text.split(" ") for text in answer.out.splitlines() if text]
         absent = _ABSENT.findall(answer.err)
         if len(lines) + len(absent) != len(names) or any(len(words) != 3 for words in lines):
             raise NoAnswer(answer.err.strip().partition("\n")[0] or "doveadm user fell silent")
         found |= {name: User(int(change), id_) for name, change, id_ in lines}
     return found
+
+
+def _answers(asked: Asked) -> list[tuple[Sequence[str], programs.Answer]]:
+    """Wait for all of them, also when one does not end, and leave none running."""
+    answers, late = [], ""
+    for names, running in asked:
+        try:
+            answers.append((names, running.answer()))
+        except programs.TimedOut as error:
+            late = str(error)
+    if late:
+        raise NoAnswer(late)
+    return answers

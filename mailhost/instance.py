@@ -214,7 +214,7 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
                     return f"gives no greeting on {host} port {port}"
         except OSError as error:
             return f"does not answer on {host} port {port} ({_reason(error)})"
-    if server == "dovecot" and not Doveadm(Paths(root.absolute())).alive():
+    if server == "dovecot" and not Doveadm(Paths(root.absolute())).alive(timeout):
         return "does not answer doveadm"
     return ""
 

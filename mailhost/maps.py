@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -77,25 +78,29 @@ class Maps:
     def rebuild(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
         """Make the map hold just these lines, in one transaction of the map."""
         source = self._paths.maps / name
+        count = 0
         with source.open("w", encoding="ascii") as file:
             rows = iter(lines)
             while text := block(name, islice(rows, _BLOCK)):
+                count += text.count("\n")
                 file.write(text)
         # postmap gives a new map its source's permissions.
         source.chmod(0o644)
-        self._postmap(name)
+        self._postmap(name, rows=count)
         source.unlink()
 
     def ask(self, name: str, keys: Iterable[str]) -> programs.Running:
         """Start looking up these keys; `answers` reads the result."""
         text = "".join(f"{key}\n" for key in keys)
-        return programs.start(self._command(name, "-q", "-"), text)
+        seconds = programs.patience(text.count("\n"))
+        return programs.start(self._command(name, "-q", "-"), text, seconds=seconds)
 
     def contents(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield every key and value of the map, in the order of the keys' bytes."""
-        for text in programs.lines(self._command(name, "-s")):
-            key, _, value = text.partition("\t")
-            yield key, value
+        with _map_errors():
+            for text in programs.lines(self._command(name, "-s")):
+                key, _, value = text.partition("\t")
+                yield key, value
 
     def rebuild_sni(self, files: Mapping[str, Path]) -> None:
         """Make `sni` hold the content of each domain's file (postmap -F): key, then chain."""
@@ -105,7 +110,7 @@ class Maps:
             file.writelines(f"{domain} {path}\n" for domain, path in files.items())
         # The map holds private keys and takes its source's mode: closed to all but root,
         # as whom smtpd(8) opens it.
-        self._postmap("sni", "-F")
+        self._postmap("sni", "-F", rows=len(files))
         source.unlink()
 
     def ensure_sni(self) -> None:
@@ -124,16 +129,29 @@ class Maps:
         table = f"lmdb:{self._paths.maps / name}"
         return ["postmap", "-c", str(self._paths.postfix), *options, table]
 
-    def _postmap(self, name: str, *options: str, text: str = "", absent: bool = False) -> None:
-        answer = programs.run(self._command(name, *options), text, self.keep)
+    def _postmap(
+        self, name: str, *options: str, text: str = "", rows: int = 0, absent: bool = False
+    ) -> None:
+        seconds = programs.patience(rows or text.count("\n"))
+        with _map_errors():
+            answer = programs.run(self._command(name, *options), text, self.keep, seconds)
         # With -d, 1 without a word says that some key was not there.
         if answer.code and not (absent and answer.code == 1 and not answer.err):
             raise MapError(f"postmap on {name}: {answer.err or answer.code}")
 
 
+@contextmanager
+def _map_errors() -> Iterator[None]:
+    try:
+        yield
+    except programs.TimedOut as error:
+        raise MapError(str(error)) from error
+
+
 def answers(running: programs.Running) -> dict[str, str]:
     """Return what `Maps.ask` found; MapError if postmap failed."""
-    answer = running.answer()
+    with _map_errors():
+        answer = running.answer()
     # postmap ends with 1, and no word, when it found nothing.
     if answer.code not in (0, 1) or answer.err:
         raise MapError(f"postmap -q: {answer.err or answer.code}")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import subprocess
 from pathlib import Path
 
+from mailhost import programs
 from mailhost.config import HostConfig
 from mailhost.errors import HostError
 from mailhost.paths import Paths
@@ -31,12 +31,12 @@ def dovecot_version() -> str:
     Raises RenderError if there is none or no templates for it.
     """
     try:
-        answer = subprocess.run(
-            ["dovecot", "--version"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
+        answer = programs.run(["dovecot", "--version"])
+    except OSError as error:
         raise RenderError("Dovecot is not installed (package dovecot-core).") from error
-    return templates_for(answer.stdout)
+    except programs.TimedOut as error:
+        raise RenderError(f"{error}.") from error
+    return templates_for(answer.out)
 
 
 def templates_for(answer: str) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from mailhost import programs
 from mailhost.host import Busy, Host, Status
 from mailhost.maps import NAMES, Maps
+from mailhost.processes import master
 from mailhost.records import Address, Entry, HostedDomain, Mailbox, Record
 from mailhost.settle import REBUILD_FROM
 from tests.mail.conftest import Site, applied
@@ -309,4 +311,27 @@ def test_postmap_that_outlives_its_worker_keeps_the_lock(site: Site) -> None:
     with pytest.raises(Busy), site.server.host.lock():
         pass
     assert wait_for(lambda: _healed(site.server.host))
+    assert applied(site.apply([entry]))
+
+
+def test_hung_dovecot_holds_the_lock_no_longer_than_patience(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = site.mailbox("patient")
+    leader = master(site.server.host.paths, "dovecot")
+    children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+    auth = [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "auth\n"]
+    assert auth
+    monkeypatch.setattr(programs, "PATIENCE", 1.0)
+    entry = site.entry(box)
+    for pid in auth:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        outcome = site.apply([entry])[box.key]
+        assert outcome.status == Status.UNCONFIRMED
+        assert outcome.reason == "Dovecot did not answer: doveadm did not end within 1 seconds"
+    finally:
+        for pid in auth:
+            os.kill(pid, signal.SIGCONT)
+    monkeypatch.undo()
     assert applied(site.apply([entry]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mailhost import render
+from mailhost import instance, render
 from mailhost.__main__ import main
 from mailhost.config import ConfigError, HostConfig, load_config
 from mailhost.paths import suitable_root
@@ -133,3 +134,12 @@ def test_every_setting_has_its_words_in_the_help(capsys: pytest.CaptureFixture[s
     assert "port for POP3 (usually 110); 0: none [2110]" in text
     assert "old POP3 port 110 [yes]" in text
     assert "[error:5.7.1 This server sends no mail to other domains]" in text
+
+
+def test_reason_of_a_failed_connection_has_no_number() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(OSError, match="111") as refused:
+        socket.create_connection(("127.0.0.1", port), 5)
+    assert instance._reason(refused.value) == "connection refused"
+    assert instance._reason(TimeoutError("timed out")) == "timed out"
