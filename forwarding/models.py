@@ -353,7 +353,8 @@ def attach_again(
     """Lead the addresses that named a deleted account to it again; return how many.
 
     The account may have come back under another name. An address that meanwhile
-    leads elsewhere gets it as one more destination.
+    leads elsewhere gets it as one more destination. What is remembered stays until the
+    account is deleted again: its return may still be taken back.
     """
     count = 0
     for past in DetachedDestination.objects.filter(mailbox_id=mailbox_id).select_related("domain"):
@@ -364,7 +365,6 @@ def attach_again(
         leads_to = row.leads_to() if existing and not existing.is_leaving() else []
         if account.address not in leads_to:
             row.lead([*leads_to, account.address], by=by, group=group)
-        past.delete()
         count += 1
     return count
 

@@ -13,7 +13,7 @@ from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 from django.utils.timezone import now
 
-from accounts.models import Account, Domain
+from accounts.models import Account, Domain, Plan
 from forwarding.models import DetachedDestination, ForwardingAddress
 from propagation.models import Change, ChangeState, MailServer, Need
 from tests import factories
@@ -247,6 +247,22 @@ def test_forward_of_a_deleted_account_is_remembered_once(cast: Cast) -> None:
         DetachedDestination.objects.create(**past)
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "account_limit",
+        "mailbox_bytes",
+        "message_bytes",
+        "recipients_per_message",
+        "recipients_per_day",
+        "list_message_bytes",
+    ],
+)
+def test_plan_without_a_limit_is_refused(cast: Cast, limit: str) -> None:
+    with refused("plan_limits_are_limits"):
+        Plan.objects.filter(pk=cast.plan.pk).update(**{limit: 0})
+
+
 # Fixed accounts.
 
 
@@ -341,6 +357,7 @@ NAMED_ABOVE = {
     "one_applying_change_per_record",
     "one_fixed_account_per_domain",
     "one_pending_change_per_record",
+    "plan_limits_are_limits",
 }
 
 

@@ -115,7 +115,6 @@ def test_account_comes_back_with_its_mail_password_and_forwards(tanaka: Account)
     assert keys[0] == "mailbox:tanaka"
     assert len(keys) == 4
     assert not DeletedAccount.objects.exists()
-    assert not DetachedDestination.objects.exists()
 
 
 @pytest.mark.usefixtures("forwards")
