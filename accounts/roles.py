@@ -10,11 +10,12 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.cache import never_cache
 
 from accounts.models import Domain
+from mailhost import grammar
 
 P = ParamSpec("P")
 DomainView = Callable[Concatenate[HttpRequest, Domain, P], HttpResponse]
@@ -30,6 +31,9 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
     @login_required
     @wraps(view)
     def guarded(request: HttpRequest, domain: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not grammar.DOMAIN.match(domain):
+            # Nor could PostgreSQL look for it: a NUL is an error there.
+            raise Http404
         visible = Domain.objects.visible_to(request.user)
         found = get_object_or_404(
             visible.select_related("customer", "plan", "server", "fixed_account__domain"),
