@@ -10,8 +10,23 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_VAR = tempfile.mkdtemp(prefix="plusmail-", dir="/tmp")
-atexit.register(shutil.rmtree, _VAR, ignore_errors=True)
+_PREFIX = "plusmail-tests-"
+
+
+def _own_directory() -> str:
+    """Make a directory for this process, and remove those of processes that were killed.
+
+    mypy and the workers of a parallel run end without a chance to tidy up.
+    """
+    for left in Path("/tmp").glob(f"{_PREFIX}*"):
+        if not Path("/proc", left.name.split("-")[2]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    made = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+_VAR = _own_directory()
 Path(_VAR, "static").mkdir()
 _given = dict(os.environ)
 _database = os.environ.get("PLUSMAIL_TEST_DATABASE_URL", f"sqlite:///{_VAR}/panel.sqlite3")
