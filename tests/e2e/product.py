@@ -143,6 +143,11 @@ class Product:
         with self._redis() as broker:
             broker.flushall()
 
+    def waiting(self, queue: str) -> int:
+        """Return how many messages of a queue nobody has taken."""
+        with self._redis() as broker:
+            return int(broker.llen(queue))
+
     def send(self, task: str, *arguments: Any, queue: str) -> None:
         """Send a task as any program may: by Celery's own command."""
         self.run(

@@ -1,0 +1,76 @@
+"""Without a mail server the panel runs, says so on every page, and keeps what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_pages import PAGES, Scene
+from tests.browser.visitor import Visitor
+from tests.e2e.product import PASSWORD, Product, product
+from tests.servers import wait_for
+
+pytestmark = [pytest.mark.serial, pytest.mark.browser, pytest.mark.timeout(400)]
+
+Visit = Callable[..., Visitor]
+WORDS = {
+    "ja": "メールサーバーに接続されていません。",
+    "en": "No mail server is connected.",
+}
+# Errors have no place for it; two are about rows that only that module's installation has, and
+# to be locked out takes a while.
+LEFT_OUT = {"404", "403", "admin-login", "home-long", "users-long", "cancel", "locked-out"}
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Product]:
+    """The product without Postfix and Dovecot; all else is there."""
+    with product("redis", "web", "worker", "beat", mail=False, delay=1) as made:
+        made.execute("UPDATE propagation_change SET due_at = made_at")
+        yield made
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("login", PAGES)
+def test_every_page_says_that_no_mail_server_is_connected(
+    alone: Product, visit: Visit, login: str, language: str
+) -> None:
+    visitor = visit(alone.url, language)
+    if login:
+        visitor.log_in(login, alone.logins[login])
+    silent = set()
+    for name, way in PAGES[login].items():
+        if name in LEFT_OUT or name.endswith("-refused"):
+            continue
+        way(visitor, Scene(alone))
+        if not visitor.page.get_by_text(WORDS[language]).first.is_visible():
+            silent.add(name)
+    assert not silent
+
+
+def test_changes_stay_pending_and_can_be_taken_back(alone: Product, visit: Visit) -> None:
+    wakaba = visit(alone.url)
+    wakaba.log_in("wakaba", alone.logins["wakaba"])
+    wakaba.add_account("wakaba.example", "patient", PASSWORD)
+    # Several sweeps later than its time.
+    assert not wait_for(lambda: alone.states().keys() - {"pending", "cancelled"}, 6)
+    wakaba.page.reload()
+    expect(wakaba.row("patient").locator(".state.wait")).to_be_visible()
+    wakaba.row("patient").locator("form button").click()
+    expect(wakaba.row("patient")).to_have_count(0)
+
+
+def test_page_says_when_nobody_has_reported_for_a_while(visit: Visit) -> None:
+    with product("web", delay=900) as made:
+        wakaba = visit(made.url)
+        wakaba.log_in("wakaba", made.logins["wakaba"])
+        wakaba.add_account("wakaba.example", "patient", PASSWORD)
+        words = wakaba.page.get_by_text(WORDS["ja"])
+        expect(words).to_have_count(0)
+        # Its worker, which asks every minute, was stopped six minutes ago.
+        made.execute("UPDATE propagation_mailserver SET seen_at = datetime('now', '-6 minutes')")
+        wakaba.page.reload()
+        expect(words).to_be_visible()
+        expect(wakaba.row("patient").locator(".state.wait")).to_be_visible()
