@@ -5,11 +5,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import UserChangeForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Customer, Domain, Plan, User
+
+
+class SetPasswordLink(forms.Widget):
+    """Leads to the page for a new password, and shows nothing of the present one."""
+
+    template_name = "accounts/_set_password.html"
+    read_only = True
 
 
 class OpeningForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -78,10 +86,19 @@ class OpeningAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class LoginChangeForm(UserChangeForm):  # type: ignore[type-arg]
+    """A login's page; of the password it shows only the way to set another one."""
+
+    password = forms.CharField(
+        label=_("Password"), required=False, disabled=True, widget=SetPasswordLink
+    )
+
+
 @admin.register(User)
 class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
     """Logins of operators and customers."""
 
+    form = LoginChangeForm
     fieldsets = (*(UserAdmin.fieldsets or ()), (None, {"fields": ["language"]}))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
 
 from accounts import names, passwords
@@ -65,7 +66,9 @@ class OpenAccountForm(forms.Form):
 
     def clean_name(self) -> str:
         """Return the name in its stored form."""
-        return names.clean_mailbox_name(self.cleaned_data["name"])
+        # Who types the whole address means the part before this domain's @.
+        typed = self.cleaned_data["name"].strip().removesuffix(f"@{self.domain.name}")
+        return names.clean_mailbox_name(typed)
 
     def save(self) -> Account | None:
         """Open the account, or put the reason why not on the form."""
@@ -122,4 +125,6 @@ class LoginForm(AuthenticationForm):
         """Keep telephones from capitalising the name."""
         super().__init__(*args, **kwargs)
         self.fields["username"].label = _("Login name")
+        # Checked here: what is longer is no name of ours, and columns behind it are short.
+        self.fields["username"].validators.append(MaxLengthValidator(150))
         self.fields["username"].widget.attrs["spellcheck"] = "false"

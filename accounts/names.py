@@ -10,11 +10,8 @@ from unicodedata import normalize
 import idna
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from mailhost import grammar
-
-NAME_HINT = gettext_lazy("Lower-case letters a-z, digits, . _ - (1 to 32 characters)")
 
 # Names that Debian, Postfix or a standard gives a meaning of its own. First Debian's
 # base-passwd and the users of packages on a mail server, then RFC 2142 and what mail
@@ -22,12 +19,15 @@ NAME_HINT = gettext_lazy("Lower-case letters a-z, digits, . _ - (1 to 32 charact
 _RESERVED = """
 root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody
 _apt systemd-network systemd-resolve systemd-timesync messagebus sshd redis postgres postfix
-postdrop dovecot dovenull vmail proftpd ftp clamav opendkim nginx
-postmaster abuse mailer-daemon hostmaster webmaster noc security usenet double-bounce bounce
-maildaemon noreply no-reply
-admin administrator operator plusmail
+postdrop dovecot dovenull vmail proftpd ftp clamav opendkim nginx systemd-coredump polkitd avahi
+tss uuidd dnsmasq bind ntp chrony mysql memcache munin statd debian-exim amavis spamd rspamd
+postgrey git postmaster abuse mailer-daemon hostmaster webmaster noc security usenet double-bounce
+bounce maildaemon noreply no-reply admin administrator operator plusmail
 """
 RESERVED = frozenset(_RESERVED.split())
+
+# A local part of 64, the @ and this make the 254 characters of an address (RFC 5321).
+LONGEST_DOMAIN = 189
 
 _WIDE = re.compile(r"[^\x00-\x7f]")
 
@@ -79,6 +79,8 @@ def clean_domain_name(text: str) -> str:
         raise ValidationError(_("This is not a valid domain name."), code="idna") from error
     if not grammar.DOMAIN.match(name):
         raise ValidationError(_("This is not a valid domain name."), code="form")
+    if len(name) > LONGEST_DOMAIN:
+        raise ValidationError(_("This domain name is too long."), code="long")
     return name
 
 

@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.utils.translation import gettext as _
 from passlib.hash import bcrypt, sha512_crypt
 
+# Lowest, usual and highest cost: rounds of SHA512-CRYPT, the exponent of BLF-CRYPT.
+ROUNDS = {"SHA512-CRYPT": (1000, 20_000, 999_999), "BLF-CRYPT": (4, 10, 16)}
 SCHEMES: dict[str, Any] = {"SHA512-CRYPT": sha512_crypt, "BLF-CRYPT": bcrypt}
 LONGEST = 64  # bcrypt refuses more than 72 bytes
 # Without characters that look alike in print.
@@ -25,7 +27,8 @@ def make_hash(password: str) -> str:
     scheme = settings.MAILBOX_PASSWORD_SCHEME
     if scheme not in SCHEMES:
         raise ImproperlyConfigured(f"MAILBOX_PASSWORD_SCHEME must be one of {sorted(SCHEMES)}")
-    hasher = SCHEMES[scheme].using(rounds=settings.MAILBOX_PASSWORD_ROUNDS)
+    rounds = settings.MAILBOX_PASSWORD_ROUNDS or ROUNDS[scheme][1]
+    hasher = SCHEMES[scheme].using(rounds=rounds)
     if scheme == "BLF-CRYPT":
         hasher = hasher.using(ident="2y")  # crypt(3) and ProFTPD know $2y$
     return f"{{{scheme}}}{hasher.hash(password)}"

@@ -28,6 +28,7 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
     """
 
     @never_cache
+    @reload_when_logged_out
     @login_required
     @wraps(view)
     def guarded(request: HttpRequest, domain: str, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -40,6 +41,18 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
             name=domain,
         )
         return view(request, found, *args, **kwargs)
+
+    return guarded
+
+
+def reload_when_logged_out(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let a page that updates itself reload as a whole, and so lead to the login."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.headers.get("HX-Request") and not request.user.is_authenticated:
+            return HttpResponse(headers={"HX-Refresh": "true"})
+        return view(request, *args, **kwargs)
 
     return guarded
 

@@ -1,13 +1,15 @@
 """What this app tells the mail servers, and what it does once they have confirmed it."""
 
+import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain
 from mailhost.records import HostedDomain, Mailbox
-from propagation.models import Change, MailServer
+from propagation.models import Change, MailServer, parts
 
 
 class DomainSource:
@@ -22,6 +24,11 @@ class DomainSource:
             yield HostedDomain(
                 name=domain.name, fixed_address=domain.fixed_account.address, home=domain.home
             )
+
+    def record(self, server: MailServer, key: str) -> HostedDomain | None:
+        """Return the record of one domain."""
+        domain = Domain.objects.filter(server=server, name=key.partition(":")[2]).first()
+        return domain.record() if domain else None
 
     def restore(self, change: Change) -> None:
         """Refuse: a domain is opened and closed by the operator, not taken back."""
@@ -48,12 +55,19 @@ class MailboxSource:
 
     def records(self, server: MailServer) -> Iterator[Mailbox]:
         """Yield a record per account of this server, without those that are being deleted."""
-        leaving = Change.objects.open().removals().filter(server=server).values_list("key")
-        gone = {key for (key,) in leaving}
+        gone = Change.objects.leaving(server)
         accounts = Account.objects.filter(server=server).select_related("domain__plan")
         for account in accounts.iterator(chunk_size=2000):
             if account.key not in gone:
                 yield account.record()
+
+    def record(self, server: MailServer, key: str) -> Mailbox | None:
+        """Return the record of one account."""
+        if key in Change.objects.leaving(server, [key]):
+            return None
+        accounts = Account.objects.filter(server=server, name=key.partition(":")[2])
+        account = accounts.select_related("domain__plan").first()
+        return account.record() if account else None
 
     def restore(self, change: Change) -> None:
         """Undo what never reached the server: a new account, password or size, or a deletion."""
@@ -65,7 +79,8 @@ class MailboxSource:
                     _("This account is fixed for the administration of the service."),
                     code="fixed",
                 )
-            accounts.delete()
+            for account in accounts:
+                account.forget()
         elif isinstance(was, Mailbox):
             size = was.quota_bytes
             usual = accounts.values_list("domain__plan__mailbox_bytes", flat=True).first()
@@ -77,13 +92,19 @@ class MailboxSource:
         """Nothing is left to judge: an account may always stay as it is."""
 
     def applied(self, changes: Sequence[Change]) -> None:
-        """Move the accounts whose mailboxes are gone into the panel's list of deleted ones."""
-        removed = [change for change in changes if change.removes]
-        if not removed:
-            return
-        accounts = Account.objects.filter(
-            server=removed[0].server_id, name__in=[_name(change) for change in removed]
-        )
+        """Move the accounts whose mailboxes are gone into the panel's list of deleted ones.
+
+        An account that is back from there leaves that list.
+        """
+        back = [_mailbox_id(change.after) for change in changes if change.creates]
+        for ids in parts(back):
+            DeletedAccount.objects.filter(pk__in=ids).delete()
+        for ids in parts([_mailbox_id(change.before) for change in changes if change.removes]):
+            self._lay_in_trash(ids)
+
+    def _lay_in_trash(self, mailbox_ids: list[uuid.UUID]) -> None:
+        accounts = Account.objects.filter(pk__in=mailbox_ids)
+        DeletedAccount.objects.filter(pk__in=mailbox_ids).delete()
         DeletedAccount.objects.bulk_create(
             DeletedAccount(
                 id=account.pk,
@@ -107,6 +128,11 @@ class MailboxSource:
         if change.renews_password:
             return _("Change the password of %(name)s") % name
         return _("Change the account %(name)s") % name
+
+
+def _mailbox_id(value: dict[str, Any] | None) -> uuid.UUID:
+    """Return the account's id, which its record carries: a name may be another's by now."""
+    return uuid.UUID(hex=(value or {}).get("mailbox_id", "0" * 32))
 
 
 def _name(change: Change) -> str:

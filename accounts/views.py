@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from django.contrib import messages
 from django.contrib.auth.views import LoginView
 from django.core.paginator import Page, Paginator
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.formats import date_format
@@ -19,17 +20,40 @@ from django.views.decorators.http import require_http_methods
 from accounts import passwords
 from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
-from accounts.models import Account, Domain, User
+from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User
 from accounts.roles import in_domain, may_change_accounts, require_self_service
 from propagation.models import due_from_now
 from propagation.progress import Progress, progress_of
 
 PAGE_SIZE = 50
 ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
-# Given by plusmail.urls: the addresses through which mail reaches each mailbox of a page, and
-# whether another app can offer a way round a taken name.
-LeadingTo = Callable[[Iterable[Account]], dict[str, list[str]]]
-Offer = Callable[[Domain, str], str | None]
+# Given by plusmail.urls: how mail reaches each mailbox of a page, and whether another app can
+# offer a way round a taken name.
+
+
+class ReachLike(Protocol):
+    """How mail gets to a mailbox, as the list shows it."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses that lead to it."""
+
+    def passed_by(self, address: str) -> bool:
+        """Whether mail for its own address goes elsewhere without a copy."""
+
+
+Reach = Callable[[Iterable[Account]], Mapping[str, ReachLike]]
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What can be done where a name is taken: another `name`, or it works already."""
+
+    name: str = ""
+    leads_to: list[str] = field(default_factory=list)
+
+
+Offer = Callable[[Domain, str], Offered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +63,7 @@ class Row:
     account: Account
     progress: Progress
     addresses: list[str]
+    passed_by: bool
     fixed: bool
 
     @property
@@ -66,18 +91,20 @@ class PanelLoginView(LoginView):
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_manager(
-    request: HttpRequest, domain: Domain, *, leading_to: LeadingTo, offer: Offer
+    request: HttpRequest, domain: Domain, *, reach: Reach, offer: Offer
 ) -> HttpResponse:
     """List the domain's accounts, and add one."""
     form = OpenAccountForm(request.POST or None, domain=domain, by=request.user)
+    taken = ""
     if request.method == "POST":
         require_self_service(domain)
         if "generate" in request.POST:
             form = with_generated_password(form, OpenAccountForm, domain=domain, by=request.user)
+            taken = request.POST.get("taken", "")
         elif form.is_valid() and (account := form.save()):
             messages.success(request, will_work(account))
             return redirect("user_manager", domain.name)
-    return render_user_manager(request, domain, form, leading_to=leading_to, offer=offer)
+    return render_user_manager(request, domain, form, reach=reach, offer=offer, offered_for=taken)
 
 
 def render_user_manager(
@@ -85,17 +112,23 @@ def render_user_manager(
     domain: Domain,
     form: OpenAccountForm,
     *,
-    leading_to: LeadingTo,
+    reach: Reach,
     offer: Offer,
     taken: str = "",
+    offered_for: str = "",
 ) -> HttpResponse:
-    """Return the page. `taken` is the name for which the assistant's offer is being filled in."""
+    """Return the page. `taken` is the name for which the assistant's offer is being filled in,
+    `offered_for` one for which the offer is to stay on the page."""
+    # In the assistant's form `name` is the mailbox offered, and `taken` what was wanted.
+    assisting = bool(taken)
     listing = ListForm(request.GET)
     page = _page(domain, listing, request.GET.get("page"))
+    taken = taken or offered_for
     if not taken and form.is_bound and form.name_taken():
         taken = form.cleaned_data.get("name") or form.data.get("name", "").strip().lower()
-    rows = _rows(domain, page, leading_to)
+    rows = _rows(domain, page, reach)
     used = page.paginator.count if not listing.text() else domain.accounts.count()
+    full = used >= domain.plan.account_limit
     return render(
         request,
         "accounts/user_manager.html",
@@ -103,13 +136,16 @@ def render_user_manager(
             "domain": domain,
             "form": form,
             "taken": taken,
-            "proposed": offer(domain, taken) if taken else None,
+            "offered": offer(domain, taken) if taken and not full else None,
+            "mailbox": form["name"].value() if assisting else "",
+            "assisting": assisting,
+            "taken_errors": [NAME_TAKEN_WORDS] if taken else [],
             "own_account": bool(taken) and domain.accounts.filter(name=taken).exists(),
             "page": page,
             "rows": rows,
             "moving": any(row.progress.change for row in rows),
             "used": used,
-            "full": used >= domain.plan.account_limit,
+            "full": full,
             "self_service": may_change_accounts(domain),
             "q": listing.text(),
             "sort": listing.order(),
@@ -132,7 +168,7 @@ def change_password(request: HttpRequest, domain: Domain, account_id: Any) -> Ht
             messages.success(
                 request,
                 _(
-                    "The new password of %(name)s counts from about %(time)s. Until then the "
+                    "The new password of %(name)s takes effect at about %(time)s. Until then the "
                     "present one works."
                 )
                 % {"name": account.name, "time": clock(due_from_now())},
@@ -166,25 +202,28 @@ def clock(moment: Any) -> str:
 
 def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Account]:
     """Return the part of the list that was asked for; a number too high gives the last one."""
-    accounts = domain.accounts.order_by(ORDERS[listing.order()], "pk")
+    pinned = Exists(Domain.objects.filter(fixed_account=OuterRef("pk")))
+    accounts = domain.accounts.annotate(pinned=pinned)
+    accounts = accounts.order_by(ORDERS[listing.order()], "pk")
     if text := listing.text():
         accounts = accounts.filter(name__contains=text.partition("@")[0])
     return Paginator(accounts, PAGE_SIZE).get_page(number)
 
 
-def _rows(domain: Domain, page: Page[Account], leading_to: LeadingTo) -> list[Row]:
+def _rows(domain: Domain, page: Page[Account], reach: Reach) -> list[Row]:
     """Put together what the list shows, in a fixed number of queries."""
     accounts = list(page.object_list)
     for account in accounts:
         account.domain = domain
     progress = progress_of(domain.server_id, [account.key for account in accounts])
-    addresses = leading_to(accounts)
+    reached = reach(accounts)
     return [
         Row(
             account=account,
             progress=progress[account.key],
-            addresses=addresses.get(account.address, []),
-            fixed=account.pk == domain.fixed_account_id or account.is_fixed,
+            addresses=sorted(reached[account.address].addresses),
+            passed_by=reached[account.address].passed_by(account.address),
+            fixed=bool(getattr(account, "pinned", False)),
         )
         for account in accounts
     ]

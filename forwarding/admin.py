@@ -19,9 +19,22 @@ class OpenForwardingForm(OpeningForm):
         label=_("Destinations"), widget=forms.Textarea, help_text=_("One address per line.")
     )
 
+    catch_all = forms.BooleanField(
+        label=_("All other names"),
+        required=False,
+        help_text=_("The mail for every name that the domain does not have; leave the name empty."),
+    )
+
     class Meta:
         model = ForwardingAddress
         fields = ["domain", "local_part"]
+
+    def clean(self) -> dict[str, Any]:
+        """Make the catch-all only where it was meant."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if bool(data.get("local_part")) == bool(data.get("catch_all")):
+            raise ValidationError(_("Enter a name, or choose all other names."), code="which")
+        return data
 
     def open(self) -> ForwardingAddress:
         """Open the address."""

@@ -22,6 +22,12 @@ def may_offer(domain: Domain, wanted: str) -> bool:
     return not ForwardingAddress.objects.filter(domain=domain, local_part=wanted).exists()
 
 
+def leads_to(domain: Domain, wanted: str) -> list[str]:
+    """Return where `wanted@domain` is forwarded already."""
+    row = ForwardingAddress.objects.filter(domain=domain, local_part=wanted).first()
+    return row.leads_to() if row else []
+
+
 def propose_name(domain: Domain, wanted: str) -> str:
     """Return a free mailbox name for `wanted` whose own address is not forwarded elsewhere."""
     used = ForwardingAddress.objects.filter(domain=domain).filter(local_part__contains=wanted[:28])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
@@ -21,7 +22,7 @@ class DestinationsWidget(forms.Widget):
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
         """Return what stands in the boxes."""
         values: list[str] = data.getlist(name) if hasattr(data, "getlist") else data.get(name, [])
-        return values
+        return values[: settings.DESTINATIONS_PER_ADDRESS + 1]
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         """Show at least one box, and no more empty ones than were asked for."""

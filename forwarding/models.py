@@ -9,8 +9,6 @@ two harmless edits at the same moment could close a circle together.
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
-from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -33,26 +31,6 @@ from propagation.models import Change, one_at_a_time
 
 class ForwardingQuerySet(models.QuerySet["ForwardingAddress"]):
     """Which addresses, and how one comes to be."""
-
-    def visible_to(self, user: Any) -> ForwardingQuerySet:
-        """Return the addresses of the domains that this login may look after."""
-        if not user.is_authenticated:
-            return self.none()
-        return self.filter(domain__customer__user=user)
-
-    def routes(
-        self, domains: Iterable[str], local_parts: Collection[str]
-    ) -> dict[str, tuple[str, ...]]:
-        """Return where these local parts of these domains lead, by address."""
-        rows = Destination.objects.filter(
-            forwarding__domain__name__in=list(domains), forwarding__local_part__in=local_parts
-        ).order_by("position")
-        found: dict[str, list[str]] = defaultdict(list)
-        for local, domain, to in rows.values_list(
-            "forwarding__local_part", "forwarding__domain__name", "address"
-        ):
-            found[f"{local}@{domain}"].append(to)
-        return {address: tuple(leads) for address, leads in found.items()}
 
     def naming(self, address: str) -> ForwardingQuerySet:
         """Return the addresses that name this one as a destination."""
@@ -172,6 +150,7 @@ class ForwardingAddress(models.Model):
         cleaned = _as_hosted(addresses.clean_destinations(destinations))
         with transaction.atomic():
             one_at_a_time()
+            self._refuse_if_gone()
             self._check(cleaned)
             before = self.record()
             self._put(cleaned)
@@ -187,17 +166,26 @@ class ForwardingAddress(models.Model):
     def withdraw(self, *, by: Any = None, group: uuid.UUID | None = None) -> None:
         """Ask the server to forget the address; the row goes when the server has done so.
 
-        One that the server has never seen goes at once. Raises ValidationError where
-        the mail would then go in a circle through the domain's catch-all.
+        One that the server has never seen goes at once; one that is going already goes at
+        its own time. Raises ValidationError where the mail would then go in a circle through
+        the domain's catch-all.
         """
         with transaction.atomic():
             one_at_a_time()
-            check_without(self.address, self.domain)
+            self._refuse_if_gone()
+            if self.is_leaving():
+                return
+            routes.check(self.address, (), customer_id=self.domain.customer_id)
             change = Change.objects.propose(
                 self.domain.server, before=self.record(), after=None, by=by, group=group
             )
             if change is None:
                 self.delete()
+
+    def _refuse_if_gone(self) -> None:
+        """Raise ValidationError where another request has removed the row meanwhile."""
+        if self.pk and not ForwardingAddress.objects.filter(pk=self.pk).exists():
+            raise ValidationError(_("This address is no longer forwarded."), code="gone")
 
     def drop(self, destination: str, *, by: Any = None, group: uuid.UUID | None = None) -> None:
         """No longer lead to `destination`; without another one the address is withdrawn."""
@@ -330,16 +318,6 @@ class DetachedDestination(models.Model):
         return f"{self.local_part or '*'}@{self.domain.name}"
 
 
-def check_without(address: str, domain: Domain) -> None:
-    """Raise ValidationError if mail would go in a circle once `address` is gone.
-
-    Its mail would then fall to the domain's catch-all, which may lead back to it.
-    """
-    catch_all = ForwardingAddress.objects.filter(domain=domain, local_part="").first()
-    if catch_all and catch_all.address != address and not catch_all.is_leaving():
-        routes.check(address, [catch_all.address], customer_id=domain.customer_id)
-
-
 def _as_hosted(destinations: list[str]) -> list[str]:
     """Lower the addresses of hosted domains; elsewhere the case of a letter may matter."""
     domains = {to.partition("@")[2] for to in destinations}
@@ -349,24 +327,27 @@ def _as_hosted(destinations: list[str]) -> list[str]:
 
 def attach_again(
     mailbox_id: uuid.UUID, account: Account, *, by: Any = None, group: uuid.UUID | None = None
-) -> int:
-    """Lead the addresses that named a deleted account to it again; return how many.
+) -> list[ForwardingAddress]:
+    """Lead the addresses that named a deleted account to it again; return those that cannot be.
 
     The account may have come back under another name. An address that meanwhile
-    leads elsewhere gets it as one more destination. What is remembered stays until the
-    account is deleted again: its return may still be taken back.
+    leads elsewhere gets it as one more destination, unless it is full by now.
     """
-    count = 0
+    left_out = []
     for past in DetachedDestination.objects.filter(mailbox_id=mailbox_id).select_related("domain"):
         existing = ForwardingAddress.objects.filter(
             domain=past.domain, local_part=past.local_part
         ).first()
         row = existing or ForwardingAddress(domain=past.domain, local_part=past.local_part)
         leads_to = row.leads_to() if existing and not existing.is_leaving() else []
-        if account.address not in leads_to:
-            row.lead([*leads_to, account.address], by=by, group=group)
-        count += 1
-    return count
+        if account.address in leads_to:
+            continue
+        try:
+            with transaction.atomic():
+                row.lead([*leads_to, account.address], by=by, group=group)
+        except ValidationError:
+            left_out.append(row)
+    return left_out
 
 
 def detach(

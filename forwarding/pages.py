@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q
 
 from accounts.models import Account, Domain
 from accounts.names import readable_address
@@ -37,6 +39,18 @@ class Row:
         return bool(self.leads) and all(lead.nowhere for lead in self.leads)
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Through which addresses mail comes to a mailbox, and where its own address is led."""
+
+    addresses: list[str] = field(default_factory=list)
+    leads_to: list[str] = field(default_factory=list)
+
+    def passed_by(self, address: str) -> bool:
+        """Whether mail for the mailbox's own address is forwarded without a copy here."""
+        return bool(self.leads_to) and address not in self.leads_to
+
+
 def rows(domain: Domain, forwards: Sequence[ForwardingAddress]) -> list[Row]:
     """Put together what the list shows; `forwards` come with their destinations."""
     for forwarding in forwards:
@@ -62,24 +76,34 @@ def _row(forwarding: ForwardingAddress, progress: Progress, nowhere: set[str]) -
 
 
 def dead_ends(destinations: Iterable[str]) -> set[str]:
-    """Return which of these addresses are hosted here and stand for nothing."""
-    stops = routes.load(destinations, steps=1).stops
-    return {address for address, stop in stops.items() if stop.end == routes.End.NOWHERE}
+    """Return from which of these addresses no mail arrives anywhere, at any depth."""
+    wanted = {to.lower() for to in destinations}
+    try:
+        found = routes.load(wanted)
+    except ValidationError:
+        # A list that fans out so far leads somewhere; what exactly is not worth the time.
+        return set()
+    return {address for address in wanted if not found.arrives(address)}
 
 
-def leading_to(accounts: Iterable[Account]) -> dict[str, list[str]]:
-    """Return, per mailbox address, the forwarding addresses that name it, readable."""
-    wanted = [account.address for account in accounts]
-    named = Destination.objects.filter(lowered__in=wanted).values_list(
+def reach(accounts: Iterable[Account]) -> dict[str, Reach]:
+    """Return, per mailbox address, how mail gets there and where else it goes."""
+    owners = {account.address: account.domain.customer_id for account in accounts}
+    names = {address.partition("@")[0] for address in owners}
+    domains = {account.domain_id for account in accounts}
+    rows = Destination.objects.filter(
+        Q(lowered__in=owners) | Q(forwarding__local_part__in=names, forwarding__domain__in=domains)
+    ).values_list(
         "lowered",
         "forwarding__local_part",
         "forwarding__domain__name",
         "forwarding__domain__customer",
     )
-    owners = {account.address: account.domain.customer_id for account in accounts}
-    found: dict[str, list[str]] = defaultdict(list)
-    for mailbox, local_part, domain, customer in named:
+    found = {address: Reach() for address in owners}
+    for to, local_part, domain, customer in rows:
         address = f"{local_part}@{domain}"
-        if address != mailbox and customer == owners[mailbox] and local_part:
-            found[mailbox].append(readable_address(address))
-    return {mailbox: sorted(addresses) for mailbox, addresses in found.items()}
+        if address in found:
+            found[address].leads_to.append(to)
+        elif customer == owners.get(to) and local_part:
+            found[to].addresses.append(readable_address(address))
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Account, DeletedAccount
-from forwarding.models import ForwardingAddress, attach_again, check_without, detach
+from forwarding.models import ForwardingAddress, attach_again, detach
 from propagation.models import one_at_a_time
 
 
@@ -24,7 +24,6 @@ def delete_account(account: Account, *, by: Any = None) -> None:
         one_at_a_time()
         account.delete_later(by=by, group=group)
         detach(account, account.domain.customer_id, by=by, group=group)
-        check_without(account.address, account.domain)
 
 
 def forwards_to(account: Account) -> list[tuple[ForwardingAddress, bool]]:
@@ -41,16 +40,19 @@ def forwards_to(account: Account) -> list[tuple[ForwardingAddress, bool]]:
     ]
 
 
-def restore_account(deleted: DeletedAccount, *, name: str = "", by: Any = None) -> Account:
+def restore_account(
+    deleted: DeletedAccount, *, name: str = "", by: Any = None
+) -> tuple[Account, list[ForwardingAddress]]:
     """Bring a deleted account back: its mail, its password and the forwards that named it.
 
-    Everything is a pending change. Raises ValidationError, with the code NAME_TAKEN
-    where somebody has the name by now: ask for another `name`.
+    Everything is a pending change. Returns the account, and the forwards that could not
+    be led to it again because they are full by now. Raises ValidationError, with the code
+    NAME_TAKEN where somebody has the name by now: ask for another `name`.
     """
     group = uuid.uuid4()
     mailbox_id = deleted.pk
     with transaction.atomic():
         one_at_a_time()
         account = deleted.restore(name=name, by=by, group=group)
-        attach_again(mailbox_id, account, by=by, group=group)
-    return account
+        left_out = attach_again(mailbox_id, account, by=by, group=group)
+    return account, left_out

@@ -9,17 +9,23 @@ out of one (Postfix, virtual_alias_expansion_limit).
 from __future__ import annotations
 
 import enum
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain
 from accounts.names import readable_address
+from propagation.models import Change
 
 MAX_STEPS = 10
 MAX_ADDRESSES = 1000
+# Past this an edit is refused before it costs more: its own addresses and those they reach.
+MOST_LOADED = 3 * MAX_ADDRESSES
 # Addresses that every domain has (RFC 2142); unless led elsewhere they reach the fixed account.
 ALWAYS = frozenset({"postmaster", "abuse"})
 
@@ -68,9 +74,12 @@ class RouteMap:
 
         return visit(start)
 
-    def steps_from(self, start: str) -> int:
-        """Return the longest number of forwards in a row; call only where there is no loop."""
-        known: dict[str, int] = {}
+    def steps_from(self, start: str, known: dict[str, int] | None = None) -> int:
+        """Return the longest number of forwards in a row; call only where there is no loop.
+
+        `known` carries what is worked out from one start to the next.
+        """
+        known = {} if known is None else known
 
         def longest(address: str) -> int:
             if address not in known:
@@ -90,6 +99,15 @@ class RouteMap:
                 seen.add(address)
                 open_ends.extend(self._onward(address))
         return seen
+
+    def arrives(self, start: str) -> bool:
+        """Whether mail to `start` reaches a mailbox or leaves for another server."""
+        return any(
+            address not in self.stops
+            or self.stops[address].end in (End.MAILBOX, End.OUTSIDE)
+            or address in self.stops[address].leads_to
+            for address in self.reached_from(start)
+        )
 
     def _onward(self, address: str) -> tuple[str, ...]:
         """Return where `address` leads, without the copy it keeps for itself."""
@@ -116,6 +134,8 @@ def load(
     for _level in range(steps or MAX_STEPS + 2):
         if not fresh:
             break
+        if len(found.stops) + len(fresh) > MOST_LOADED:
+            raise _too_wide()
         found.stops |= _stops(fresh, instead)
         fresh = {
             onward.lower()
@@ -128,43 +148,87 @@ def load(
 
 def _stops(addresses: set[str], instead: Mapping[str, tuple[str, ...]]) -> dict[str, Stop]:
     """Look up one level of addresses."""
-    from forwarding.models import ForwardingAddress
-
     split = {address: address.rpartition("@")[::2] for address in addresses}
-    domains = {
-        domain.name: domain
-        for domain in Domain.objects.filter(
-            name__in={domain for _local, domain in split.values()}
-        ).select_related("fixed_account__domain")
+    hosted = Domain.objects.filter(name__in={domain for _local, domain in split.values()})
+    domains = {domain.name: domain for domain in hosted.select_related("fixed_account__domain")}
+    names = {local for local, domain in split.values() if domain in domains}
+    here = _Here(domains, names, instead)
+    return {
+        address: here.stop(local, domain) if domain in domains else Stop(End.OUTSIDE)
+        for address, (local, domain) in split.items()
     }
-    here = {address: parts for address, parts in split.items() if parts[1] in domains}
-    locals_here = {local for local, _domain in here.values()}
-    forwards = ForwardingAddress.objects.routes(domains, locals_here | {""})
-    forwards.update({key: leads for key, leads in instead.items() if leads})
-    boxes = _pairs(Account, domains, locals_here)
-    held = _pairs(DeletedAccount, domains, locals_here)
 
-    def stop(address: str) -> Stop:
-        local, name = split[address]
-        if name not in domains:
-            return Stop(End.OUTSIDE)
-        domain = domains[name]
-        owner = domain.customer_id
-        catch_all = f"@{name}"
-        gone = address in instead and not instead[address]
-        if address in forwards and not gone:
-            leads = tuple(onward.lower() for onward in forwards[address])
+
+class _Here:
+    """What stands at some names of some hosted domains, with an edit taken into account.
+
+    What is about to be deleted counts as gone: an edit takes effect after it, since it
+    is due later, and whoever takes the deletion back is judged then.
+    """
+
+    def __init__(
+        self, domains: dict[str, Domain], names: set[str], instead: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        self._domains = domains
+        forwards = _destinations(domains, names | {""})
+        boxes = _pairs(Account, domains, names)
+        keys = [f"address:{address}" for address in forwards]
+        keys += [f"mailbox:{name}" for name, _domain in boxes]
+        leaving = _leaving(domains.values(), keys)
+        self._forwards = {
+            address: leads
+            for address, leads in forwards.items()
+            if (domains[address.rpartition("@")[2]].server_id, f"address:{address}") not in leaving
+        }
+        for address, leads in instead.items():
+            self._forwards.pop(address, None)
+            if leads:
+                self._forwards[address] = leads
+        going = {
+            (name, domain)
+            for name, domain in boxes
+            if (domains[domain].server_id, f"mailbox:{name}") in leaving
+        }
+        self._boxes = boxes - going
+        self._held = going | _pairs(DeletedAccount, domains, names)
+
+    def stop(self, local: str, name: str) -> Stop:
+        """Return what stands at `local`@`name`."""
+        domain = self._domains[name]
+        address, owner = f"{local}@{name}", domain.customer_id
+        if address in self._forwards:
+            leads = tuple(onward.lower() for onward in self._forwards[address])
             return Stop(End.FORWARD, leads, owner)
-        if (local, name) in boxes:
+        if (local, name) in self._boxes:
             return Stop(End.MAILBOX, (), owner)
         fixed = domain.fixed_account.address
         if (local in ALWAYS or local == domain.label) and address != fixed:
             return Stop(End.FORWARD, (fixed,), owner)
-        if local and (local, name) not in held and catch_all in forwards:
-            return Stop(End.FORWARD, (catch_all,), owner)
+        if local and (local, name) not in self._held and f"@{name}" in self._forwards:
+            return Stop(End.FORWARD, (f"@{name}",), owner)
         return Stop(End.NOWHERE, (), owner)
 
-    return {address: stop(address) for address in addresses}
+
+def _destinations(domains: Iterable[str], names: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return where these local parts of these domains lead, by address."""
+    rows = _model("Destination").filter(
+        forwarding__domain__name__in=list(domains), forwarding__local_part__in=names
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for local, domain, to in rows.order_by("position").values_list(
+        "forwarding__local_part", "forwarding__domain__name", "address"
+    ):
+        found[f"{local}@{domain}"].append(to)
+    return {address: tuple(leads) for address, leads in found.items()}
+
+
+def _leaving(domains: Iterable[Domain], keys: list[str]) -> set[tuple[int, str]]:
+    """Return which of these records are about to go, each with its server."""
+    open_changes = Change.objects.open().filter(
+        server__in={domain.server_id for domain in domains}, key__in=keys
+    )
+    newest = {(change.server_id, change.key): change for change in open_changes.order_by("pk")}
+    return {record for record, change in newest.items() if change.removes}
 
 
 def _pairs(
@@ -175,47 +239,87 @@ def _pairs(
     return set(rows.values_list("name", "domain__name"))
 
 
-def leading_to(address: str) -> set[str]:
-    """Return the forwarding addresses through which mail can reach `address`, any depth."""
-    from forwarding.models import Destination
+def _model(name: str) -> Any:
+    """Return all rows of one of this app's models, which themselves use this module."""
+    return apps.get_model("forwarding", name)._default_manager.all()
 
+
+def leading_to(address: str, customer_id: int) -> set[str]:
+    """Return the customer's addresses through which mail can reach `address`, any depth.
+
+    Another customer's chain that ends here is not judged: nobody can block another's
+    forwards by leading to them. A catch-all is reached through every destination in its
+    domain that nothing stands at. Raises ValidationError past 1,000 addresses.
+    """
+    own = _model("Destination").filter(forwarding__domain__customer=customer_id)
     seen: set[str] = set()
     fresh = {address}
+    if address.startswith("@"):
+        fresh |= _falling_to(address, own)
     for _level in range(MAX_STEPS + 2):
-        rows = Destination.objects.filter(lowered__in=fresh).values_list(
-            "forwarding__local_part", "forwarding__domain__name"
-        )
-        fresh = {f"{local}@{domain}" for local, domain in rows} - seen - {address}
+        rows = own.filter(lowered__in=fresh)
+        named = rows.values_list("forwarding__local_part", "forwarding__domain__name")
+        fresh = {f"{local}@{domain}" for local, domain in named} - seen - {address}
         if not fresh:
             break
         seen |= fresh
+        if len(seen) > MAX_ADDRESSES:
+            raise ValidationError(
+                _("More than %(most)s of your addresses lead here.")
+                % {"most": f"{MAX_ADDRESSES:,}"},
+                code="above",
+            )
     return seen
 
 
+def _falling_to(catch_all: str, destinations: Any) -> set[str]:
+    """Return the destinations in the catch-all's domain that have nothing of their own."""
+    named = destinations.filter(lowered__endswith=catch_all)
+    found = set(named.values_list("lowered", flat=True).distinct()[: MAX_ADDRESSES + 1])
+    stops = load(found, instead={catch_all: ()}, steps=1).stops
+    return {address for address in found if stops[address].end == End.NOWHERE}
+
+
 def check(address: str, destinations: Iterable[str], *, customer_id: int) -> None:
-    """Raise ValidationError unless `address` may lead to `destinations`.
+    """Raise ValidationError unless `address` may lead to `destinations` (none: be gone).
 
     Judges what becomes of the address itself and of every address that leads to it:
-    no circle, at most ten steps, at most 1,000 addresses. A circle is shown, except
-    where it passes another customer's address.
+    no circle, at most ten steps, at most 1,000 addresses, and no postmaster or abuse
+    without an end. A circle is shown, except where it passes another customer's address.
+    The cost is bounded by what may be loaded, whoever built it.
     """
     instead = {address: tuple(destinations)}
-    above = leading_to(address)
+    above = leading_to(address, customer_id)
     routes = load({address, *above}, instead=instead)
     if loop := routes.loop_from(address):
         raise _circle(loop, address, routes, customer_id)
+    known: dict[str, int] = {}
     for start in {address, *above}:
-        if routes.steps_from(start) > MAX_STEPS:
+        if routes.steps_from(start, known) > MAX_STEPS:
             raise ValidationError(
                 _("Mail may be forwarded at most %(most)d times in a row.") % {"most": MAX_STEPS},
                 code="deep",
             )
-        if len(routes.reached_from(start)) > MAX_ADDRESSES:
+    # Only a map of more addresses than that can lead one message to so many.
+    if len(routes.stops) > MAX_ADDRESSES and any(
+        len(routes.reached_from(start)) > MAX_ADDRESSES for start in {address, *above}
+    ):
+        raise _too_wide()
+    for start in {address, *above}:
+        if start.partition("@")[0] in ALWAYS and not routes.arrives(start):
             raise ValidationError(
-                _("This would lead one message to more than %(most)s addresses.")
-                % {"most": f"{MAX_ADDRESSES:,}"},
-                code="wide",
+                _("Mail for %(address)s must arrive somewhere: this address does not exist.")
+                % {"address": readable_address(start)},
+                code="duty",
             )
+
+
+def _too_wide() -> ValidationError:
+    return ValidationError(
+        _("This would lead one message to more than %(most)s addresses.")
+        % {"most": f"{MAX_ADDRESSES:,}"},
+        code="wide",
+    )
 
 
 def _circle(loop: list[str], address: str, routes: RouteMap, customer_id: int) -> ValidationError:

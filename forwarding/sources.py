@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 from accounts.models import Domain
 from accounts.names import readable_address
 from forwarding import routes
-from forwarding.models import Destination, ForwardingAddress, check_without
+from forwarding.models import Destination, ForwardingAddress
 from mailhost.records import Address
-from propagation.models import Change, MailServer
+from propagation.models import Change, MailServer, parts
 
 
 class AddressSource:
@@ -20,17 +20,23 @@ class AddressSource:
 
     def records(self, server: MailServer) -> Iterator[Address]:
         """Yield a record per address of this server, without those that are being deleted."""
-        leaving = Change.objects.open().removals().filter(server=server).values_list("key")
-        gone = {key for (key,) in leaving}
+        gone = Change.objects.leaving(server)
         rows = ForwardingAddress.objects.filter(domain__server=server).select_related("domain")
         ordered = Prefetch("destinations", Destination.objects.order_by("position"))
         for row in rows.prefetch_related(ordered).iterator(chunk_size=2000):
             if row.key not in gone and (leads_to := tuple(row.leads_to())):
                 yield Address(row.local_part, row.domain.name, leads_to)
 
+    def record(self, server: MailServer, key: str) -> Address | None:
+        """Return the record of one address."""
+        if key in Change.objects.leaving(server, [key]):
+            return None
+        row = _row(key)
+        return row.record() if row and row.domain.server_id == server.pk else None
+
     def restore(self, change: Change) -> None:
         """Let the address lead where the server still leads it."""
-        row = self._row(change)
+        row = _row(change.key)
         if row is not None:
             was = change.was()
             row.restore(was if isinstance(was, Address) else None)
@@ -43,13 +49,16 @@ class AddressSource:
         if isinstance(was, Address):
             routes.check(address, was.destinations, customer_id=domain.customer_id)
         else:
-            check_without(address, domain)
+            routes.check(address, (), customer_id=domain.customer_id)
 
     def applied(self, changes: Sequence[Change]) -> None:
         """Remove the rows of addresses that are gone."""
-        for change in changes:
-            if change.removes and (row := self._row(change)):
-                row.delete()
+        gone = {change.key for change in changes if change.removes}
+        domains = {change.domain for change in changes if change.removes}
+        rows = ForwardingAddress.objects.filter(domain__name__in=domains).select_related("domain")
+        leaving = [row.pk for row in rows.iterator() if row.key in gone]
+        for pks in parts(leaving):
+            ForwardingAddress.objects.filter(pk__in=pks).delete()
 
     def describe(self, change: Change) -> str:
         """Say what happens to the address."""
@@ -64,10 +73,11 @@ class AddressSource:
             return _("No longer forward %(address)s") % names
         return _("From now on forward %(address)s to %(to)s") % names
 
-    def _row(self, change: Change) -> ForwardingAddress | None:
-        local_part, _at, domain = change.key.partition(":")[2].rpartition("@")
-        rows = ForwardingAddress.objects.select_related("domain")
-        return rows.filter(domain__name=domain, local_part=local_part).first()
+
+def _row(key: str) -> ForwardingAddress | None:
+    local_part, _at, domain = key.partition(":")[2].rpartition("@")
+    rows = ForwardingAddress.objects.select_related("domain")
+    return rows.filter(domain__name=domain, local_part=local_part).first()
 
 
 addresses = AddressSource()

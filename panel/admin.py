@@ -116,13 +116,20 @@ class DeletedAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Bring the chosen accounts back; one whose name is taken by now needs its own page."""
         for deleted in queryset.select_related("domain", "server"):
             try:
-                account = removal.restore_account(deleted, by=request.user)
+                account, left_out = removal.restore_account(deleted, by=request.user)
             except ValidationError as error:
                 hint = _("Open it to bring it back under another name.")
                 words = f"{deleted}: {' '.join(error.messages)} {hint}"
                 self.message_user(request, words, messages.ERROR)
             else:
                 self.message_user(request, _("%s will be back soon.") % account)
+                for forwarding in left_out:
+                    words = _("%s is full and does not lead to it again.") % forwarding
+                    self.message_user(request, words, messages.WARNING)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave out what is on its way back already."""
+        return super().get_queryset(request).filter(restored_at=None, removed_at=None)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

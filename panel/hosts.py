@@ -29,6 +29,9 @@ class HostedDomainMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer for the panel's host; lead a hosted domain's old address to the panel."""
+        if "\0" in request.path or any("\0" in text for text in request.COOKIES.values()):
+            # No name of ours has one, and PostgreSQL takes none.
+            return HttpResponseBadRequest()
         host, _port = split_domain_port(request.META.get("HTTP_HOST", ""))
         if validate_host(host, panel_hosts()):
             return self.get_response(request)

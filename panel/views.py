@@ -10,16 +10,16 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.forms import OpenAccountForm, add_model_errors
-from accounts.models import Domain
+from accounts.languages import is_own_path
+from accounts.models import Account, Domain
 from accounts.roles import in_domain, require_self_service
-from accounts.views import LeadingTo, Offer, clock, render_user_manager
+from accounts.views import Offer, Offered, Reach, clock, render_user_manager
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from propagation.cancel import cancel, group_of, with_dependents
@@ -108,15 +108,18 @@ def _opens(domain: Domain, change: Change) -> bool:
 
 
 @in_domain
-@require_POST
+@require_http_methods(["GET", "POST"])
 def use_assistant(
-    request: HttpRequest, domain: Domain, *, leading_to: LeadingTo, offer: Offer
+    request: HttpRequest, domain: Domain, *, reach: Reach, offer: Offer
 ) -> HttpResponse:
-    """Create the mailbox `name` and lead the taken `wanted` of this domain to it, in one step."""
+    """Create the mailbox `mailbox` and lead the taken `name` of this domain to it, in one step."""
+    if request.method == "GET":
+        return redirect("user_manager", domain.name)
     require_self_service(domain)
-    form = OpenAccountForm(request.POST, domain=domain, by=request.user)
+    typed = {"name": request.POST.get("mailbox", ""), "password": request.POST.get("password", "")}
+    form = OpenAccountForm(typed, domain=domain, by=request.user)
     try:
-        wanted = clean_local_part(request.POST.get("wanted", ""))
+        wanted = clean_local_part(request.POST.get("name", ""))
     except ValidationError:
         return redirect("user_manager", domain.name)
     if form.is_valid():
@@ -134,16 +137,15 @@ def use_assistant(
             values = {"address": address, "name": account.name, "time": clock(due_from_now())}
             messages.success(request, words % values)
             return redirect("user_manager", domain.name)
-    return render_user_manager(
-        request, domain, form, leading_to=leading_to, offer=offer, taken=wanted
-    )
+    return render_user_manager(request, domain, form, reach=reach, offer=offer, taken=wanted)
 
 
-def offer_for(domain: Domain, taken: str) -> str | None:
-    """Return a mailbox name to offer where `taken` is somebody else's, or None."""
-    if not assistant.may_offer(domain, taken):
-        return None
-    return assistant.propose_name(domain, taken)
+def offer_for(domain: Domain, taken: str) -> Offered:
+    """Return what can be offered where `taken` is somebody else's mailbox name."""
+    leads_to = assistant.leads_to(domain, taken)
+    if leads_to or not assistant.may_offer(domain, taken):
+        return Offered(leads_to=leads_to)
+    return Offered(name=assistant.propose_name(domain, taken))
 
 
 @in_domain
@@ -160,9 +162,7 @@ def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
         except ValidationError as reason:
             error = reason
         else:
-            words = _("%(address)s will be deleted at about %(time)s.")
-            values = {"address": account, "time": clock(due_from_now())}
-            messages.success(request, words % values)
+            messages.success(request, _deleted(account))
             return redirect("user_manager", domain.name)
     context = {
         "domain": domain,
@@ -176,6 +176,15 @@ def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
     return render(request, "panel/delete_account.html", context, status=422 if error else 200)
 
 
+def _deleted(account: Account) -> str:
+    """Say when the account goes; one that the server never had is gone already."""
+    change = Change.objects.pending().of(account.server_id, [account.key]).first()
+    if change is None:
+        return _("%(address)s is deleted; the mail server never had it.") % {"address": account}
+    words = _("%(address)s will be deleted at about %(time)s.")
+    return words % {"address": account, "time": clock(change.due_at)}
+
+
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpResponse:
@@ -185,6 +194,8 @@ def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpR
     together = with_dependents(group_of(change.group))
     if not any(one.pk == change.pk for one in together):
         return _too_late(request, back)
+    if any(_is_the_operators(one) for one in together):
+        require_self_service(domain)
     if request.method != "POST" or (len(together) > 1 and "sure" not in request.POST):
         context = {
             "domain": domain,
@@ -201,17 +212,20 @@ def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpR
         messages.error(request, _("This cannot be taken back: %s") % " ".join(error.messages))
     else:
         messages.success(request, _("Taken back. Nothing changes on the mail server."))
-    return redirect(back)
+    return HttpResponseRedirect(back)
+
+
+def _is_the_operators(change: Change) -> bool:
+    """Whether the change adds or removes an account, which some plans leave to the operator."""
+    return change.key.startswith("mailbox:") and (change.creates or change.removes)
 
 
 def _too_late(request: HttpRequest, back: str) -> HttpResponse:
-    messages.error(request, _("Too late to take back: the mail server already has this change."))
-    return redirect(back)
+    messages.error(request, _("Too late to take back: this change is being applied or has ended."))
+    return HttpResponseRedirect(back)
 
 
 def _way_back(request: HttpRequest, domain: Domain) -> str:
     """Return the page from which the reader came, if it is one of ours."""
     back = request.POST.get("next") or request.GET.get("next") or ""
-    if url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}):
-        return back
-    return f"/domains/{domain.name}/"
+    return back if is_own_path(back) else f"/domains/{domain.name}/"

@@ -154,7 +154,7 @@ AXES_CLIENT_IP_CALLABLE = "panel.hosts.client_address"
 # A mailbox's password: a scheme that both Dovecot and crypt(3) verify. docs/performance.md
 # has the measurement behind the default; a hash made otherwise is renewed at the next change.
 MAILBOX_PASSWORD_SCHEME = env.str("MAILBOX_PASSWORD_SCHEME", default="SHA512-CRYPT")
-MAILBOX_PASSWORD_ROUNDS = env.int("MAILBOX_PASSWORD_ROUNDS", default=20_000)
+MAILBOX_PASSWORD_ROUNDS = env.int("MAILBOX_PASSWORD_ROUNDS", default=0)  # 0: the usual cost
 
 # --- Propagation ----------------------------------------------------------
 PROPAGATION_DELAY = env.int("PROPAGATION_DELAY", default=15 * 60)  # seconds

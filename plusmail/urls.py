@@ -12,7 +12,7 @@ from forwarding import pages
 from forwarding import views as forwarding
 from panel import views as panel
 
-from_forwarding = {"leading_to": pages.leading_to, "offer": panel.offer_for}
+from_forwarding = {"reach": pages.reach, "offer": panel.offer_for}
 
 of_a_domain: list[URLPattern | URLResolver] = [
     path("", panel.domain_home, name="domain_home"),

@@ -1,6 +1,5 @@
 """The operator's pages for mail servers and for what is on its way to them."""
 
-from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -49,14 +48,15 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def apply_now(self, request: HttpRequest, queryset: Any) -> None:
         """Do not wait for the due time."""
         count = queryset.hurry()
-        transaction.on_commit(partial(sweep.delay), robust=True)
+        transaction.on_commit(sweep.delay, robust=True)
         self.message_user(request, _("%d change(s) are due now.") % count)
 
     @admin.action(description=_("Cancel"))
     def take_back(self, request: HttpRequest, queryset: Any) -> None:
-        """Cancel pending changes; what depends on them goes with them."""
+        """Cancel pending changes; what belongs to them or depends on them goes with them."""
         try:
-            gone = cancel(queryset.pending())
+            groups = set(queryset.pending().values_list("group", flat=True))
+            gone = cancel(Change.objects.pending().filter(group__in=groups))
         except TooLate:
             self.message_user(request, _("Too late: it is being applied."), messages.ERROR)
         except ValidationError as error:
@@ -67,7 +67,9 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.action(description=_("Try again at once"))
     def retry(self, request: HttpRequest, queryset: Any) -> None:
         """Do not wait for the pause after a failure."""
-        self.apply_now(request, queryset)
+        count = queryset.retry()
+        transaction.on_commit(sweep.delay, robust=True)
+        self.message_user(request, _("%d change(s) are tried again.") % count)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Only an edit of an object adds a change."""

@@ -7,19 +7,20 @@ killed anywhere in between leaves its changes APPLYING; the next run claims and
 writes them again.
 """
 
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
-from mailhost.host import Busy, Host, HostError, Outcome, Status
-from mailhost.maps import MapError
+from mailhost.host import Busy, Host, Outcome, Status
 from mailhost.records import Entry, RecordError
 from propagation.models import Cause, Change, ChangeState, MailServer, one_at_a_time, parts
+from propagation.numbers import number_above
 from propagation.sources import source_of
 
-CONFIRMED = {Status.APPLIED, Status.STALE}
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ def apply_due(server: MailServer) -> Report:
         with server.host() as host, host.lock():
             # What a mailbox was needed for becomes due once it is applied: hence the loop.
             while batch := Change.objects.claim_due(server):
-                _settle(batch, _outcomes(host, batch), report)
+                _settle(host, batch, _outcomes(host, batch), report)
     except Busy:
         report.busy = True
     return report
@@ -63,30 +64,69 @@ def _outcomes(host: Host, batch: Sequence[Change]) -> dict[str, Outcome]:
             refused[change.key] = Outcome(Status.REFUSED, str(error))
     try:
         return {**host.apply(entries), **refused}
-    except (HostError, MapError, OSError) as error:
-        stopped = Outcome(Status.UNCONFIRMED, str(error))
+    except Exception as error:
+        # Whatever it was, the changes stay open and are tried again, and the operator reads why.
+        log.exception("a batch of %d changes stopped", len(batch))
+        stopped = Outcome(Status.UNCONFIRMED, f"{type(error).__name__}: {error}")
         return {**dict.fromkeys([entry.key for entry in entries], stopped), **refused}
 
 
-def _settle(batch: Sequence[Change], outcomes: dict[str, Outcome], report: Report) -> None:
+def _settle(
+    host: Host, batch: Sequence[Change], outcomes: dict[str, Outcome], report: Report
+) -> None:
     """Mark what the server confirmed as applied, and plan another attempt for the rest."""
-    done = [change for change in batch if outcomes[change.key].status in CONFIRMED]
+    failed: dict[Outcome, list[Change]] = defaultdict(list)
+    done, stale = [], []
+    for change in batch:
+        outcome = outcomes[change.key]
+        if outcome.status == Status.APPLIED:
+            done.append(change)
+        elif outcome.status == Status.STALE:
+            stale.append(change)
+        else:
+            failed[outcome].append(change)
     with transaction.atomic():
         # No edit comes between seeing that a record has no newer one and removing its row.
         one_at_a_time()
-        for pks in parts([change.pk for change in done]):
-            report.applied += (Change.objects.filter(pk__in=pks, state=ChangeState.APPLYING)).end(
-                ChangeState.APPLIED
-            )
-        _tell_sources(done)
-    failed = defaultdict(list)
-    for change in batch:
-        if outcomes[change.key].status not in CONFIRMED:
-            failed[outcomes[change.key]].append(change.pk)
-    for outcome, pks in failed.items():
-        for part in parts(pks):
-            late = Change.objects.filter(pk__in=part)
-            report.failed += late.postpone(_cause(outcome), outcome.reason)
+        unheard = _tell_sources(done)
+        _mark_applied([change for change in done if change.key not in unheard], report)
+        _number_anew(host, stale)
+    for outcome, changes in failed.items():
+        report.failed += _postpone(changes, _cause(outcome), outcome.reason)
+    for change in done:
+        if change.key in unheard:
+            report.failed += _postpone([change], Cause.SILENT, unheard[change.key])
+
+
+def _mark_applied(changes: Sequence[Change], report: Report) -> None:
+    for pks in parts([change.pk for change in changes]):
+        applying = Change.objects.filter(pk__in=pks, state=ChangeState.APPLYING)
+        report.applied += applying.end(ChangeState.APPLIED)
+
+
+def _number_anew(host: Host, stale: Sequence[Change]) -> None:
+    """Send again, under a fresh number, what the server took for older than what it has.
+
+    That happens when the panel was brought back from a backup: it counts from an
+    older number than the server has seen. A change that a newer one of the panel's
+    own has overtaken needs nothing.
+    """
+    if not stale:
+        return
+    number_above(host.highest_change())
+    for change in stale:
+        newer = Change.objects.of(change.server_id, [change.key]).filter(pk__gt=change.pk)
+        overtaken = newer.exists()
+        Change.objects.filter(pk=change.pk).end(ChangeState.SUPERSEDED)
+        if not overtaken:
+            change.again().save(force_insert=True)
+
+
+def _postpone(changes: Iterable[Change], cause: Cause, reason: str) -> int:
+    count = 0
+    for pks in parts([change.pk for change in changes]):
+        count += Change.objects.filter(pk__in=pks).postpone(cause, reason)
+    return count
 
 
 def _cause(outcome: Outcome) -> Cause:
@@ -96,8 +136,11 @@ def _cause(outcome: Outcome) -> Cause:
     return Cause.REFUSED if outcome.status == Status.REFUSED else Cause.SILENT
 
 
-def _tell_sources(done: Sequence[Change]) -> None:
-    """Let each app finish its part, except where a newer edit already waits."""
+def _tell_sources(done: Sequence[Change]) -> dict[str, str]:
+    """Let each app finish its part, except where a newer edit already waits.
+
+    Returns why, by key, for changes whose app could not: they alone stay open.
+    """
     edited: set[str] = set()
     for keys in parts([change.key for change in done]):
         waiting = Change.objects.pending().of(done[0].server_id, keys)
@@ -106,5 +149,21 @@ def _tell_sources(done: Sequence[Change]) -> None:
     for change in done:
         if change.key not in edited:
             by_kind[change.key.partition(":")[0]].append(change)
+    failed: dict[str, str] = {}
     for changes in by_kind.values():
-        source_of(changes[0].key).applied(changes)
+        if _told(changes):
+            for change in changes:
+                if reason := _told([change]):
+                    failed[change.key] = reason
+    return failed
+
+
+def _told(changes: Sequence[Change]) -> str:
+    """Tell one app of its changes, all or none; return why it could not finish, or ""."""
+    try:
+        with transaction.atomic():
+            source_of(changes[0].key).applied(changes)
+    except DatabaseError as error:
+        log.exception("%d confirmed changes could not be finished", len(changes))
+        return f"{type(error).__name__}: {error}"
+    return ""

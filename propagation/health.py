@@ -12,8 +12,8 @@ def report_in(server: MailServer) -> str:
     "" means that both answered. Raises NotHere on a machine without this server.
     """
     root = server.host().root
-    found = [instance.problem_of(root, part) for part in ("postfix", "dovecot")]
-    trouble = " ".join(filter(None, found))
+    found = {part: instance.problem_of(root, part) for part in ("postfix", "dovecot")}
+    trouble = "; ".join(f"{part} {problem}" for part, problem in found.items() if problem)
     MailServer.objects.filter(pk=server.pk).update(seen_at=now(), trouble=trouble[:500])
     return trouble
 

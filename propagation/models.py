@@ -28,6 +28,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
+from mailhost import grammar
 from mailhost.host import Host
 from mailhost.records import Entry, HostedDomain, Record, record_from
 
@@ -73,6 +74,9 @@ class MailServer(models.Model):
 
     def host(self) -> Host:
         """This server's directory on this machine; NotHere when another machine has it."""
+        # The name becomes a path, read by root: judged again, whatever the database holds.
+        if not grammar.DOMAIN.match(self.name):
+            raise NotHere(f"{self.name!a} is not a host name")
         root = Path(settings.MAILHOST_ROOT) / self.name
         if not settings.MAILHOST_ROOT or not (root / "host.json").exists():
             raise NotHere(f"{self.name} does not run on this machine (MAILHOST_ROOT)")
@@ -86,10 +90,11 @@ class MailServer(models.Model):
 
 
 def one_at_a_time() -> None:
-    """Let edits that look at several records happen one after the other, until the commit.
+    """Let this transaction be the only one that edits or moves changes, until its commit.
 
-    Taken before anything else is locked, so that no two edits wait for each other. Not a
-    full lock: whoever only adds a change need not wait for it.
+    Every edit, cancellation, claim and settlement begins with it, before anything else is
+    locked: none sees another half done, and no two wait for each other. On SQLite the
+    transaction itself is such a lock.
     """
     servers = MailServer.objects.select_for_update(no_key=True).order_by("pk")
     list(servers.values_list("pk"))
@@ -165,6 +170,17 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Return changes after which the record no longer exists."""
         return self.filter(after__isnull=True)
 
+    def leaving(self, server: MailServer, keys: Collection[str] | None = None) -> set[str]:
+        """Return the keys (of these, or of all) of the records that are about to go.
+
+        Not of one that is wanted again by now: its newest open change decides.
+        """
+        moving = self.open().filter(server=server)
+        if keys is not None:
+            moving = moving.filter(key__in=keys)
+        newest = {change.key: change for change in moving.only("key", "after").order_by("pk")}
+        return {key for key, change in newest.items() if change.removes}
+
     def of(self, server_id: int, keys: Collection[str]) -> ChangeQuerySet:
         """Return the changes of these records of one server."""
         return self.filter(server_id=server_id, key__in=keys)
@@ -192,6 +208,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """
         if not transaction.get_connection().in_atomic_block:
             raise RuntimeError("propose() must share a transaction with its object")
+        one_at_a_time()
         key = (after or before or _nothing()).key
         content = Content.of(after)
         live = self._live(server, key, otherwise=Content.of(before))
@@ -215,6 +232,8 @@ class ChangeQuerySet(models.QuerySet["Change"]):
             made_at=made_at,
             due_at=made_at + delay,
             group=group or uuid.uuid4(),
+            renews_password=None not in (live.value, content.value)
+            and live.secret != content.secret,
         )
         missing = self._still_missing(set(needs))
         change.due_at = max([change.due_at, *(need.due_at for need in missing)])
@@ -247,9 +266,12 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         return self.pending().filter(needs__server=change.server_id, needs__key=change.key)
 
     def _wait_for(self, change: Change) -> None:
-        """Let what needs `change` be announced no earlier than it."""
-        waiting = self.needing(change).filter(due_at__lt=change.due_at)
-        self.filter(pk__in=list(waiting.values_list("pk", flat=True))).update(due_at=change.due_at)
+        """Let what needs `change`, and what needs that, be announced no earlier than it."""
+        for waiting in self.needing(change).filter(due_at__lt=change.due_at):
+            self.filter(pk=waiting.pk).update(due_at=change.due_at)
+            waiting.due_at = change.due_at
+            if waiting.creates:
+                self._wait_for(waiting)
 
     def awaited(self) -> models.QuerySet[Any, int]:
         """Return the ids of the servers that have a change to apply at this moment."""
@@ -273,10 +295,9 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         mine = self.open().filter(server=server)
         ready = mine.pending().filter(~Exists(blocked), due_at__lte=moment).order_by("due_at", "pk")
         with transaction.atomic():
-            # Locked: who cancels one of these from now on waits, and is then too late. What is
-            # being edited at this moment is left to the next run.
-            locked = ready.select_for_update(of=("self",), skip_locked=True)
-            chosen = list(locked.values_list("pk", "key")[:most])
+            # Who cancels one of these from now on waits, and is then too late.
+            one_at_a_time()
+            chosen = list(ready.values_list("pk", "key")[:most])
             for keys in parts([key for _pk, key in chosen]):
                 mine.filter(state=ChangeState.APPLYING, key__in=keys).end(ChangeState.SUPERSEDED)
             for pks in parts([pk for pk, _key in chosen]):
@@ -311,11 +332,25 @@ class ChangeQuerySet(models.QuerySet["Change"]):
     def hurry(self) -> int:
         """Make these changes due at once, together with what they need (operator's action)."""
         moment = now()
-        needed = Need.objects.filter(change__in=self.pending())
-        for server, key in set(needed.values_list("server", "key")):
-            Change.objects.pending().filter(server=server, key=key).update(due_at=moment)
-        failing = self.filter(state=ChangeState.APPLYING).update(retry_at=None)
-        return failing + self.pending().update(due_at=moment)
+        hurried = {change.pk: change for change in self.pending()}
+        fresh = list(hurried)
+        while fresh:
+            needed = Need.objects.filter(change__in=fresh).values_list("server", "key")
+            found = [
+                change
+                for server, key in set(needed)
+                for change in Change.objects.pending().of(server, [key])
+                if change.pk not in hurried
+            ]
+            hurried |= {change.pk: change for change in found}
+            fresh = [change.pk for change in found]
+        self.retry()
+        return Change.objects.pending().filter(pk__in=hurried).update(due_at=moment)
+
+    def retry(self) -> int:
+        """Let failed changes be tried again at once; what waits for its time goes on waiting."""
+        failing = self.open().filter(state=ChangeState.APPLYING)
+        return failing.update(retry_at=None, cause="", trouble="")
 
 
 def _domain_of(record: Record | None) -> str:
@@ -403,16 +438,6 @@ class Change(models.Model):
     def __str__(self) -> str:
         return f"{self.key} #{self.pk}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Note whether this change brings another password, while that can be seen."""
-        if self._state.adding:
-            self.renews_password = (
-                self.after is not None
-                and self.before is not None
-                and self.after_secret != self.before_secret
-            )
-        super().save(*args, **kwargs)
-
     @property
     def creates(self) -> bool:
         """Whether the record does not exist before this change."""
@@ -422,6 +447,14 @@ class Change(models.Model):
     def removes(self) -> bool:
         """Whether the record no longer exists after this change."""
         return self.after is None
+
+    def again(self) -> Change:
+        """Return the same wish as a new change, not saved yet, that is due at once."""
+        fields = {field.name: getattr(self, field.attname) for field in self._meta.fields}
+        for name in ("id", "state", "started_at", "ended_at", "attempts", "retry_at"):
+            del fields[name]
+        server, made_by = fields.pop("server"), fields.pop("made_by")
+        return Change(**fields | {"due_at": now()}, server_id=server, made_by_id=made_by)
 
     def was(self) -> Record | None:
         """Return the record as the server holds it before this change."""

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from mailhost.host import Difference, Host
 from mailhost.records import Record
 from propagation.apply import apply_due
-from propagation.models import Change, MailServer
-from propagation.sources import sources
+from propagation.models import Change, MailServer, one_at_a_time
+from propagation.numbers import number_above
+from propagation.sources import source_of, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,23 @@ def compare(server: MailServer) -> tuple[list[Mismatch], list[Difference]]:
 
 
 def repair(server: MailServer) -> tuple[list[Mismatch], list[Difference]]:
-    """Mend what compare() finds, and return it."""
+    """Mend what compare() finds, and return it; compare again to see whether all is well."""
     with server.host() as host, host.lock():
         differences = host.repair()
-        mismatches = list(_mismatches(server, host))
+        suspects = list(_mismatches(server, host))
         newest = host.highest_change()
+    mended = []
     with transaction.atomic():
-        _number_above(newest)
-        for mismatch in mismatches:
-            Change.objects.propose(
-                server, before=mismatch.found, after=mismatch.wanted, delay=timedelta()
-            )
+        one_at_a_time()
+        number_above(newest)
+        for suspect in suspects:
+            if mismatch := _still(server, suspect):
+                mended.append(mismatch)
+                Change.objects.propose(
+                    server, before=mismatch.found, after=mismatch.wanted, delay=timedelta()
+                )
     apply_due(server)
-    return mismatches, differences
+    return mended, differences
 
 
 def _mismatches(server: MailServer, host: Host) -> Iterator[Mismatch]:
@@ -71,25 +76,18 @@ def _mismatches(server: MailServer, host: Host) -> Iterator[Mismatch]:
             yield Mismatch(key, None, found)
 
 
-def _number_above(number: int) -> None:
-    """Let the next change be newer than every change the server has seen.
+def _still(server: MailServer, suspect: Mismatch) -> Mismatch | None:
+    """Look again at what differed, now that no edit can come in between.
 
-    A panel brought back from a backup would otherwise count from an older number, and
-    the server would take its changes for old ones.
+    An edit made during the comparison has its own change, with its own time to be
+    taken back; it is left alone.
     """
-    if number <= (Change.objects.order_by("-pk").values_list("pk", flat=True).first() or 0):
-        return
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT setval(pg_get_serial_sequence('propagation_change', 'id'), %s)", [number]
-            )
-        else:
-            cursor.execute("DELETE FROM sqlite_sequence WHERE name = 'propagation_change'")
-            cursor.execute(
-                "INSERT INTO sqlite_sequence (name, seq) VALUES ('propagation_change', %s)",
-                [number],
-            )
+    if Change.objects.open().of(server.pk, [suspect.key]).exists():
+        return None
+    wanted = source_of(suspect.key).record(server, suspect.key)
+    if wanted == suspect.found:
+        return None
+    return Mismatch(suspect.key, wanted, suspect.found)
 
 
 def _shown(record: Record | None) -> str:

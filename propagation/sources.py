@@ -23,6 +23,9 @@ class RecordSource(Protocol):
     def records(self, server: MailServer) -> Iterator[Record]:
         """Yield every record that `server` is wanted to hold, pending changes included."""
 
+    def record(self, server: MailServer, key: str) -> Record | None:
+        """Return the one record that `server` is wanted to hold as `key`; None: not at all."""
+
     def restore(self, change: Change) -> None:
         """Bring the object back to `change.before`, for a change that was just cancelled.
 

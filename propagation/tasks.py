@@ -1,6 +1,7 @@
 """Celery's doors to the functions of this app. Each may run twice, late, or beside itself."""
 
 from celery import shared_task
+from django.conf import settings
 
 from propagation import health
 from propagation.apply import apply_due
@@ -14,7 +15,10 @@ def sweep() -> None:
     The database is the truth: a lost message is sent again by the next sweep.
     """
     for server in MailServer.objects.filter(pk__in=Change.objects.awaited()):
-        apply_changes.apply_async(args=(server.pk,), queue=server.queue)
+        # A server that is down does not gather messages: the next sweep sends another.
+        apply_changes.apply_async(
+            args=(server.pk,), queue=server.queue, expires=settings.SWEEP_SECONDS
+        )
 
 
 @shared_task

@@ -23,12 +23,14 @@ class Command(BaseCommand):
     def handle(self, *, address: str, name: str, **options: Any) -> None:
         """Bring back the one that was deleted last under that address."""
         old_name, _at, domain = address.partition("@")
-        found = DeletedAccount.objects.filter(name=old_name, domain__name=domain)
+        found = DeletedAccount.objects.in_trash().filter(name=old_name, domain__name=domain)
         deleted = found.select_related("domain__plan", "server").first()
         if deleted is None:
             raise CommandError(f"{address} is not in the trash.")
         try:
-            account = removal.restore_account(deleted, name=name)
+            account, left_out = removal.restore_account(deleted, name=name)
         except ValidationError as error:
             raise refusal(error) from error
+        for forwarding in left_out:
+            self.stdout.write(f"{forwarding} is full and does not lead to it again")
         self.stdout.write(f"{account} will be back once the change is applied")

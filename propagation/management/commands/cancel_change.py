@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from propagation.cancel import cancel, group_of
-from propagation.models import Change, TooLate
+from propagation.models import Change, ChangeState, TooLate
 
 
 class Command(BaseCommand):
@@ -23,11 +23,11 @@ class Command(BaseCommand):
         change = Change.objects.filter(pk=number).first()
         if change is None:
             raise CommandError(f"No such change: {number}")
+        if change.state != ChangeState.PENDING:
+            raise CommandError("Cannot be taken back: it has ended or is being applied.")
         try:
             gone = cancel(group_of(change.group))
         except (TooLate, ValidationError) as error:
             words = getattr(error, "messages", ["it is being applied, or has ended"])
             raise CommandError(f"Cannot be taken back: {' '.join(words)}") from error
-        if not gone:
-            raise CommandError("Cannot be taken back: it has ended or is being applied.")
         self.stdout.write(f"Taken back: {', '.join(one.key for one in gone)}")

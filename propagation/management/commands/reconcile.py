@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mailhost.host import Busy
 from propagation import reconcile
-from propagation.models import NotHere
+from propagation.models import MailServer, NotHere
 from propagation.servers import chosen_servers
 
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *, servers: list[str], repair: bool, **options: Any) -> None:
         """Print a line per difference; exit 1 when there are any and nothing was mended."""
-        count = 0
+        count = left = 0
         for server in chosen_servers(servers):
             try:
                 found = reconcile.repair(server) if repair else reconcile.compare(server)
@@ -35,7 +35,16 @@ class Command(BaseCommand):
             for difference in (*found[0], *found[1]):
                 self.stdout.write(f"{server}: {difference}")
                 count += 1
+            left += len(_left(server)) if repair else 0
         words = "mended" if repair else "found"
         self.stdout.write(f"{count} difference(s) {words}.")
+        if left:
+            raise CommandError(f"{left} remain: see Changes in admin for what the server answered.")
         if count and not repair:
             raise CommandError("Mend them with --repair.")
+
+
+def _left(server: MailServer) -> list[Any]:
+    """Return what still differs after a repair."""
+    mismatches, differences = reconcile.compare(server)
+    return [*mismatches, *differences]

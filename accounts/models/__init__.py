@@ -1,0 +1,27 @@
+"""Customers, their plans, domains and POP accounts; one module per noun."""
+
+from accounts.models.accounts import (
+    NAME_TAKEN,
+    NAME_TAKEN_WORDS,
+    Account,
+    AccountQuerySet,
+    accounts_by_address,
+)
+from accounts.models.customers import MEGABYTE, Customer, Plan, User
+from accounts.models.deleted import DeletedAccount
+from accounts.models.domains import Domain, DomainQuerySet
+
+__all__ = [
+    "MEGABYTE",
+    "NAME_TAKEN",
+    "NAME_TAKEN_WORDS",
+    "Account",
+    "AccountQuerySet",
+    "Customer",
+    "DeletedAccount",
+    "Domain",
+    "DomainQuerySet",
+    "Plan",
+    "User",
+    "accounts_by_address",
+]

@@ -1,0 +1,195 @@
+"""Hosted domains, each with its fixed account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts import names, passwords
+from accounts.models.accounts import NAME_TAKEN, Account
+from accounts.models.customers import Customer, Plan
+from mailhost import grammar
+from mailhost.records import HostedDomain
+from propagation.models import Change, MailServer, one_at_a_time
+
+
+class DomainQuerySet(models.QuerySet["Domain"]):
+    """Which domains, and how one comes to be."""
+
+    def visible_to(self, user: Any) -> DomainQuerySet:
+        """Return the domains that this login may look after: the customer's own."""
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(customer__user=user)
+
+    def open(
+        self,
+        *,
+        customer: Customer,
+        name: str,
+        plan: Plan,
+        server: MailServer,
+        password: str = "",
+        by: Any = None,
+    ) -> Domain:
+        """Create a domain and the fixed account that its first label names.
+
+        Where the customer already holds that name on the server, the domain's fixed
+        address leads to the mailbox of that name instead. Without a `password` nobody
+        knows the fixed account's until it is set in the User Manager. Raises
+        ValidationError in words for the operator, naming servers where the name is free.
+        """
+        name = names.clean_domain_name(name)
+        domain = Domain(customer=customer, name=name, plan=plan, server=server, home=name)
+        if password:
+            passwords.check(password, name=domain.label)
+        hashed = passwords.make_hash(password) if password else passwords.unusable_hash()
+        with transaction.atomic():
+            one_at_a_time()
+            held = domain.take_label()
+            account = held or Account(
+                domain=domain, server=server, name=domain.label, password_hash=hashed, is_fixed=True
+            )
+            domain.fixed_account_id = account.pk
+            domain.full_clean(exclude=["fixed_account"])
+            # The two rows name each other; the database looks at both at the commit.
+            domain.save(force_insert=True)
+            domain.propose(by=by)
+            if held is None:
+                account.domain = domain
+                account.full_clean(exclude=["domain"])
+                account.save(force_insert=True)
+                account.propose(before=None, by=by)
+        return domain
+
+
+class Domain(models.Model):
+    """A hosted domain: whose it is, which plan it has, and the server that holds it."""
+
+    name = models.CharField(gettext_lazy("domain name"), max_length=253, unique=True)
+    customer = models.ForeignKey(Customer, models.PROTECT, verbose_name=gettext_lazy("customer"))
+    plan = models.ForeignKey(Plan, models.PROTECT, verbose_name=gettext_lazy("plan"))
+    server = models.ForeignKey(MailServer, models.PROTECT, verbose_name=gettext_lazy("mail server"))
+    # NOT NULL and PROTECT: a domain has exactly one, and it cannot go while the domain stays.
+    fixed_account = models.ForeignKey(
+        "Account",
+        models.PROTECT,
+        related_name="fixed_for",
+        verbose_name=gettext_lazy("fixed account"),
+    )
+    home = models.CharField(
+        gettext_lazy("home directory"),
+        max_length=253,
+        help_text=gettext_lazy("A name below the mail server's directory of homes."),
+    )
+    certificate_until = models.DateTimeField(
+        gettext_lazy("certificate valid until"), null=True, blank=True, editable=False
+    )
+    certificate_trouble = models.CharField(
+        gettext_lazy("trouble with the certificate"), max_length=200, blank=True, editable=False
+    )
+    created_at = models.DateTimeField(gettext_lazy("created"), default=now, editable=False)
+
+    objects = DomainQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = gettext_lazy("domain")
+        verbose_name_plural = gettext_lazy("domains")
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                name="domain_name_form",
+                condition=Q(name__regex=grammar.DOMAIN.pattern),
+                violation_error_message=gettext_lazy("This is not a valid domain name."),
+            ),
+            models.CheckConstraint(
+                name="domain_home_form",
+                condition=Q(home__regex=grammar.DOMAIN.pattern),
+                violation_error_message=gettext_lazy("Enter the name of a directory."),
+            ),
+            models.UniqueConstraint(
+                name="home_once_per_server",
+                fields=["server", "home"],
+                violation_error_message=gettext_lazy("Another domain has this home directory."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return names.readable_domain(self.name)
+
+    @property
+    def label(self) -> str:
+        """The first label, which names the fixed account."""
+        return self.name.partition(".")[0]
+
+    @property
+    def fixed_address(self) -> str:
+        """The address that the manual reserves (example@example.com)."""
+        return f"{self.label}@{self.name}"
+
+    @property
+    def mail_host(self) -> str:
+        """The server name to put into a mail program: the one that has a valid certificate."""
+        if self.certificate_until and self.certificate_until > now():
+            return self.name
+        return self.server.name
+
+    def clean(self) -> None:
+        """Refuse a server that takes no domains, and a server's own name as a domain."""
+        if self._state.adding and not self.server.accepts_domains:
+            raise ValidationError(
+                _("%(server)s accepts no new domains.") % {"server": self.server}, code="closed"
+            )
+        if MailServer.objects.filter(name=self.name).exists():
+            raise ValidationError(_("This is the name of a mail server."), code="own_name")
+
+    def take_label(self) -> Account | None:
+        """Return the customer's own account that already has the label's name, if any.
+
+        Raises ValidationError, in words for the operator, when another customer has it,
+        and when the customer's own account of that name is being deleted.
+        """
+        held = Account.objects.filter(server=self.server, name=self.label).first()
+        if held is None:
+            return None
+        if held.domain.customer_id != self.customer_id:
+            raise ValidationError(_taken_label(self.label, but=self.server), code=NAME_TAKEN)
+        held.refuse_if_leaving()
+        return held
+
+    def record(self) -> HostedDomain:
+        """Return what the mail server holds of this domain."""
+        return HostedDomain(
+            name=self.name, fixed_address=self.fixed_account_address(), home=self.home
+        )
+
+    def fixed_account_address(self) -> str:
+        """The address of the mailbox behind the fixed address, here or in another domain."""
+        fixed = Account.objects.select_related("domain").filter(pk=self.fixed_account_id).first()
+        # While the domain is being opened its account is not there yet, and is its own.
+        return fixed.address if fixed else self.fixed_address
+
+    def propose(self, *, by: Any = None) -> None:
+        """Tell the mail server about a new domain."""
+        Change.objects.propose(self.server, before=None, after=self.record(), by=by)
+
+
+def _taken_label(label: str, *, but: MailServer) -> str:
+    """Say to the operator that a fixed account's name is taken, and where it is free."""
+    taken = Account.objects.filter(name=label).values("server")
+    free = MailServer.objects.filter(accepts_domains=True).exclude(pk__in=taken).exclude(pk=but.pk)
+    servers = ", ".join(str(server) for server in free[:5])
+    if not servers:
+        return _(
+            "The name %(label)s is taken on %(server)s by another customer, and no other server "
+            "has it free."
+        ) % {"label": label, "server": but}
+    return _(
+        "The name %(label)s is taken on %(server)s by another customer. It is free on: %(servers)s."
+    ) % {"label": label, "server": but, "servers": servers}
