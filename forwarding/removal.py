@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Account, DeletedAccount
+from forwarding import routes
 from forwarding.models import ForwardingAddress, attach_again, detach
 from propagation.models import one_at_a_time
 
@@ -24,6 +25,18 @@ def delete_account(account: Account, *, by: Any = None) -> None:
         one_at_a_time()
         account.delete_later(by=by, group=group)
         detach(account, account.domain.customer_id, by=by, group=group)
+        _check_after_the_trash(account)
+
+
+def _check_after_the_trash(account: Account) -> None:
+    """Raise ValidationError if mail would go in a circle once the name is no longer held.
+
+    For TRASH_DAYS mail for the name is refused; then the domain's catch-all takes it.
+    """
+    domain = account.domain
+    catch_all = ForwardingAddress.objects.filter(domain=domain, local_part="").first()
+    if catch_all and not catch_all.is_leaving():
+        routes.check(account.address, [catch_all.address], customer_id=domain.customer_id)
 
 
 def forwards_to(account: Account) -> list[tuple[ForwardingAddress, bool]]:

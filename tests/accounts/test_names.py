@@ -111,5 +111,8 @@ def test_domains_that_do_not_exist_are_refused(name: str) -> None:
 def test_longest_label_and_longest_domain_pass() -> None:
     label = "x" * 63
     assert names.clean_domain_name(f"{label}.com") == f"{label}.com"
-    longest = f"{label}.{label}.{label}.{'x' * 61}"
+    longest = f"{label}.{label}.{'x' * 61}"
+    assert len(longest) == names.LONGEST_DOMAIN
     assert names.clean_domain_name(longest) == longest
+    with pytest.raises(ValidationError):
+        names.clean_domain_name(f"x{longest}"[:190])

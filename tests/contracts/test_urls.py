@@ -150,7 +150,9 @@ def test_stranger_is_led_to_the_login_whatever_the_method(
 @pytest.mark.parametrize("address", OF_AN_OBJECT, ids=lambda address: address.name)
 def test_owner_is_served(cast: Cast, objects: dict[str, object], address: Address) -> None:
     client = logged_in(cast.sakura.user)
-    assert status(client, "get", path_of(address, objects)) in {200, 405}
+    # The assistant answers a POST, and leads who only looks back to its page.
+    expected = {302} if address.name == "assistant" else {200, 405}
+    assert status(client, "get", path_of(address, objects)) in expected
 
 
 @pytest.mark.parametrize("address", PAGES, ids=lambda address: address.name)

@@ -82,7 +82,7 @@ def test_taken_name_brings_the_offer_on_the_same_page(sakura: Client) -> None:
 
 
 def test_offer_taken_as_it_stands_makes_both(sakura: Client) -> None:
-    form = {"wanted": "info", "name": "myinfo", "password": factories.PASSWORD}
+    form = {"name": "info", "mailbox": "myinfo", "password": factories.PASSWORD}
     response = sakura.post(ASSISTANT, form, follow=True)
     assert response.redirect_chain == [("/domains/example.com/users/", 302)]
     assert "info@example.com will work from about" in response.text
@@ -95,11 +95,11 @@ def test_offer_taken_as_it_stands_makes_both(sakura: Client) -> None:
     [("wakaba", factories.PASSWORD), ("no good", factories.PASSWORD), ("myinfo", "short")],
 )
 def test_refused_offer_keeps_what_was_typed(sakura: Client, name: str, password: str) -> None:
-    response = sakura.post(ASSISTANT, {"wanted": "info", "name": name, "password": password})
+    response = sakura.post(ASSISTANT, {"name": "info", "mailbox": name, "password": password})
     assert response.status_code == 422
     assert f'value="{name}"' in response.text
     assert f'value="{password}"' in response.text
-    assert 'name="wanted" value="info"' in response.text
+    assert 'name="name" value="info"' in response.text
     assert 'class="error"' in response.text
     assert not Change.objects.pending().exists()
 
@@ -113,7 +113,7 @@ def test_own_name_brings_no_offer(sakura: Client, tanaka: Account) -> None:
 
 @pytest.mark.parametrize("wanted", ["", "no good", "|cmd", "a@b", "ｉｎｆｏ"])
 def test_assistant_for_no_name_leads_back_to_the_page(sakura: Client, wanted: str) -> None:
-    form = {"wanted": wanted, "name": "myinfo", "password": factories.PASSWORD}
+    form = {"name": wanted, "mailbox": "myinfo", "password": factories.PASSWORD}
     response = sakura.post(ASSISTANT, form)
     assert (response.status_code, response.headers["Location"]) == (
         302,
@@ -123,7 +123,7 @@ def test_assistant_for_no_name_leads_back_to_the_page(sakura: Client, wanted: st
 
 
 def test_assistant_leaves_the_fixed_address_alone(sakura: Client) -> None:
-    form = {"wanted": "example", "name": "myinfo", "password": factories.PASSWORD}
+    form = {"name": "example", "mailbox": "myinfo", "password": factories.PASSWORD}
     assert sakura.post(ASSISTANT, form).status_code == 422
     assert not ForwardingAddress.objects.exists()
     assert not Account.objects.filter(name="myinfo").exists()

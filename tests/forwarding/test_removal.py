@@ -105,7 +105,7 @@ def deleted(tanaka: Account) -> DeletedAccount:
 
 @pytest.mark.usefixtures("forwards")
 def test_account_comes_back_with_its_mail_password_and_forwards(tanaka: Account) -> None:
-    account = removal.restore_account(deleted(tanaka))
+    account, _left_out = removal.restore_account(deleted(tanaka))
     assert account.pk == tanaka.pk  # names the mailbox's directory
     assert passwords.verify(factories.PASSWORD, account.password_hash)
     assert leads("only") == ["tanaka@example.com"]
@@ -127,7 +127,7 @@ def test_account_comes_back_under_another_name_with_its_forwards(
         removal.restore_account(gone)
     codes = [error.code for errors in refused.value.error_dict.values() for error in errors]
     assert codes == [NAME_TAKEN]
-    account = removal.restore_account(gone, name="tanaka2")
+    account, _left_out = removal.restore_account(gone, name="tanaka2")
     assert (account.pk, account.address) == (tanaka.pk, "tanaka2@example.com")
     assert leads("only") == ["tanaka2@example.com"]
 
@@ -142,18 +142,32 @@ def test_refused_return_leaves_everything_in_the_trash(tanaka: Account, other: D
     assert not Change.objects.pending().exists()
 
 
-def test_return_is_refused_where_a_forward_would_close_a_circle(
+def test_return_leaves_out_a_forward_that_would_close_a_circle(
     com: Domain, tanaka: Account
 ) -> None:
     factories.make_forward(com, "info", "tanaka@example.com")
     factories.settle()
     gone = deleted(tanaka)
+    factories.make_forward(com, "info", "x@example.org")
     factories.make_forward(com, "tanaka", "info@example.com")
-    with pytest.raises(ValidationError) as refused:
-        removal.restore_account(gone)
-    assert refused.value.code == "loop"
-    assert DeletedAccount.objects.filter(pk=tanaka.pk).exists()
-    assert not Account.objects.filter(name="tanaka").exists()
+    account, left_out = removal.restore_account(gone)
+    assert account.address == "tanaka@example.com"
+    assert [row.address for row in left_out] == ["info@example.com"]
+    assert leads("info") == ["x@example.org"]
+
+
+def test_account_that_is_back_is_in_the_trash_no_longer(tanaka: Account) -> None:
+    removal.restore_account(deleted(tanaka))
+    assert DeletedAccount.objects.get(pk=tanaka.pk).restored_at
+    factories.settle()
+    assert not DeletedAccount.objects.exists()
+
+
+def test_account_on_its_way_back_that_is_deleted_lies_in_the_trash_again(tanaka: Account) -> None:
+    account, _left_out = removal.restore_account(deleted(tanaka))
+    removal.delete_account(account)
+    assert not Account.objects.filter(pk=tanaka.pk).exists()
+    assert list(DeletedAccount.objects.in_trash()) == [DeletedAccount.objects.get(pk=tanaka.pk)]
 
 
 def test_return_counts_against_the_plan(com: Domain, tanaka: Account) -> None:
@@ -223,7 +237,7 @@ def test_return_that_is_taken_back_leaves_the_account_in_the_trash(tanaka: Accou
     cancel(group_of(factories.pending("mailbox:tanaka").group))
     assert not Account.objects.filter(pk=tanaka.pk).exists()
     factories.settle()
-    account = removal.restore_account(DeletedAccount.objects.get(pk=tanaka.pk))
+    account, _left_out = removal.restore_account(DeletedAccount.objects.get(pk=tanaka.pk))
     assert passwords.verify(factories.PASSWORD, account.password_hash)
 
 
