@@ -1,0 +1,51 @@
+"""Each script of bench/ runs and prints the figures that it promises; nothing is timed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.servers import REPOSITORY
+
+pytestmark = pytest.mark.serial
+
+FIGURES = {
+    "apply": {
+        "apply_1_at_1k": "ms",
+        "apply_1_at_1m": "ms",
+        "apply_1_ratio": "",
+        "apply_1000_at_1m": "ms",
+        "apply_10k": "s",
+    },
+    "panel": {
+        "list_50_at_10": "ms",
+        "list_50_at_10_p95": "ms",
+        "list_50_at_1k": "ms",
+        "list_50_at_10k": "ms",
+        "list_50_at_10k_p95": "ms",
+        "list_queries_at_10k": "queries",
+        "create_account": "ms",
+        "web_worker_rss": "MiB",
+    },
+    "passwords": {
+        "verify_sha512_20000": "/s",
+        "make_sha512_20000": "ms",
+        "polling_10k_sha512_20000": "% of two cores",
+        "verify_blf_10": "/s",
+    },
+}
+
+
+@pytest.mark.parametrize("script", FIGURES)
+def test_script_prints_its_figures(script: str) -> None:
+    command = [sys.executable, "-m", f"bench.{script}", "--quick"]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    lines = re.findall(r"^(\w+): -?[0-9.]+ ?(.*)$", run.stdout, re.MULTILINE)
+    assert len(lines) == len(run.stdout.splitlines())
+    assert dict(lines).items() >= FIGURES[script].items()
+    if script == "panel":
+        assert int(re.findall(r"list_queries_at_10k: (\d+)", run.stdout)[0]) <= 8
