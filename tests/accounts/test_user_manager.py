@@ -124,7 +124,7 @@ def test_plan_without_self_service_shows_the_list_without_the_buttons(
     assert f"{tanaka.pk}/password/" in text
     assert add(sakura, "info")[0] == 403
     assert sakura.post(f"{USERS}{tanaka.pk}/delete/").status_code == 403
-    assert sakura.post(f"{USERS}assistant/", {"wanted": "a", "name": "b"}).status_code == 403
+    assert sakura.post(f"{USERS}assistant/", {"name": "a", "mailbox": "b"}).status_code == 403
     assert not Change.objects.pending().exists()
 
 

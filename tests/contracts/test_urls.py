@@ -88,7 +88,7 @@ def path_of(address: Address, objects: dict[str, object]) -> str:
 
 def status(client: Client, method: str, path: str) -> int:
     """Return the status of an answer; a POST carries what would change something."""
-    form = {"password": "another-long-word", "name": "stolen", "sure": "1", "wanted": "stolen"}
+    form = {"password": "another-long-word", "name": "stolen", "sure": "1", "mailbox": "stolen2"}
     data = form if method == "post" else None
     return int(getattr(client, method)(path, data).status_code)
 

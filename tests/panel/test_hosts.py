@@ -23,6 +23,7 @@ GIFTS = {
     "new_password2": "stolen-password-1",
     "newpass": "stolen-password-1",
     "name": "stolen",
+    "mailbox": "stolen2",
     "action": "login",
     "csrfmiddlewaretoken": "x",
     "next": "//evil.example/",
