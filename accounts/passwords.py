@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from passlib.hash import bcrypt, sha512_crypt
 
 # Lowest, usual and highest cost: rounds of SHA512-CRYPT, the exponent of BLF-CRYPT.
-ROUNDS = {"SHA512-CRYPT": (1000, 20_000, 999_999), "BLF-CRYPT": (4, 10, 16)}
+ROUNDS = {"SHA512-CRYPT": (1000, 10_000, 999_999), "BLF-CRYPT": (4, 10, 16)}
 SCHEMES: dict[str, Any] = {"SHA512-CRYPT": sha512_crypt, "BLF-CRYPT": bcrypt}
 LONGEST = 64  # bcrypt refuses more than 72 bytes
 # Without characters that look alike in print.
