@@ -31,9 +31,9 @@ FIGURES = {
         "web_worker_rss": "MiB",
     },
     "passwords": {
-        "verify_sha512_20000": "/s",
-        "make_sha512_20000": "ms",
-        "polling_10k_sha512_20000": "% of two cores",
+        "verify_sha512_10000": "/s",
+        "make_sha512_10000": "ms",
+        "polling_10k_sha512_10000": "% of two cores",
         "verify_blf_10": "/s",
     },
 }
