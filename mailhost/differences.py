@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mailhost import grammar
 from mailhost.maps import NAMES, Maps
-from mailhost.paths import Paths
+from mailhost.paths import Paths, is_directory
 from mailhost.store import Store
 
 Line = tuple[str, str]
@@ -76,7 +76,7 @@ def of_directories(store: Store, paths: Paths) -> Iterator[Difference]:
 def strays(store: Store, paths: Paths) -> Iterator[Path]:
     """Yield the directories under `mail` and `trash` whose id is not on record there."""
     for shard in sorted(paths.mail.iterdir()):
-        for home in sorted(shard.iterdir()) if shard.is_dir() else ():
+        for home in sorted(shard.iterdir()) if is_directory(shard) else ():
             if grammar.MAILBOX_ID.match(home.name) and store.name_of(home.name) is None:
                 yield home
     for home in sorted(paths.trash.iterdir()):

@@ -81,7 +81,7 @@ class Paths:
 
     @property
     def trash(self) -> Path:
-        """The deleted mailboxes, as ID; on the file system of `mail`."""
+        """The deleted mailboxes, as ID beside ID.json; on the file system of `mail`."""
         return self.root / "trash"
 
     @property
@@ -98,6 +98,18 @@ class Paths:
         """Return a deleted mailbox's directory; GrammarError for anything but an id."""
         grammar.check_mailbox_id(mailbox_id)
         return self.trash / mailbox_id
+
+    def label(self, mailbox_id: str) -> Path:
+        """Return the file beside a deleted mailbox's directory that says whose it was."""
+        return self.trashed(mailbox_id).with_name(f"{mailbox_id}.json")
+
+
+def is_directory(path: Path) -> bool:
+    """Say whether `path` itself is a directory; a link to one is none."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def suitable_root(path: Path) -> str | None:

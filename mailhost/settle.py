@@ -2,21 +2,27 @@
 
 Every step may be killed and is done again by the next call: what is left to do
 is in the store, and is forgotten only once it is done.
+
+All below `mail` belongs to the mail user, who may have put a link anywhere in it:
+what is done there as root follows none.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.maps import NAMES, Maps
-from mailhost.paths import Paths
+from mailhost.paths import Paths, is_directory
 from mailhost.processes import renew_postfix
 from mailhost.store import Store
 
@@ -26,6 +32,8 @@ REBUILD_FROM = 200
 #: while this many rows are rebuilt in the quickest such time.
 REBUILD_SMALL_FROM = 10
 ROWS_PER_SYNC = 150
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 log = logging.getLogger(__name__)
 
@@ -111,28 +119,38 @@ class Settler:
 
     def _restore(self, mailbox_id: str) -> None:
         source, target = self._paths.trashed(mailbox_id), self._paths.home(mailbox_id)
-        if source.exists():
+        if is_directory(source):
+            self._make_shard(target.parent)
             self._clear(target)
-            self._make_shard(mailbox_id)
-            (source / "trashed.json").unlink(missing_ok=True)
-            source.rename(target)
+            with _opened(target.parent) as shard:
+                os.rename(source, target.name, dst_dir_fd=shard)
+        else:
+            source.unlink(missing_ok=True)
         self.at("moved back")
+        self._paths.label(mailbox_id).unlink(missing_ok=True)
         self._store.restored(mailbox_id)
 
-    def set_aside(self, home: Path, now: datetime) -> None:
-        """Put a directory that belongs to no mailbox into the trash, under an id of its own."""
+    def set_aside(self, stray: Path, now: datetime) -> None:
+        """Put what belongs to no mailbox into the trash, under an id of its own."""
         mailbox_id = uuid4().hex
         self._store.trash.add_stray(mailbox_id, now)
-        home.rename(self._paths.trashed(mailbox_id))
+        with _opened(stray.parent) as parent:
+            os.rename(stray.name, self._paths.trashed(mailbox_id), src_dir_fd=parent)
 
     def _close(self, mailbox_id: str) -> None:
         source, target = self._paths.home(mailbox_id), self._paths.trashed(mailbox_id)
         try:
-            if source.exists() and not target.exists():
-                source.rename(target)
+            if not is_directory(target):
+                target.unlink(missing_ok=True)
+                if _holds(source, directory=True):
+                    with _opened(source.parent) as shard:
+                        os.rename(source.name, target, src_dir_fd=shard)
             self.at("moved to trash")
-            if target.exists():
+            if is_directory(target):
                 self._label(mailbox_id)
+            else:
+                # It was a link, put there in the meantime.
+                target.unlink(missing_ok=True)
             self._clear(source)
         except OSError:
             # It stays closing, and no login finds it; the next call tries again.
@@ -142,18 +160,48 @@ class Settler:
 
     def _clear(self, home: Path) -> None:
         """Put aside what mail already under way made anew where a mailbox was."""
-        if home.exists():
+        if _holds(home):
             self.set_aside(home, datetime.now(UTC))
 
     def _label(self, mailbox_id: str) -> None:
         """Say beside the mail whose it was, for who has nothing but the directory."""
         details = self._store.trash.details(mailbox_id) or {}
         text = json.dumps({"mailbox_id": mailbox_id} | details, indent=2)
-        (self._paths.trashed(mailbox_id) / "trashed.json").write_text(text + "\n")
+        label = self._paths.label(mailbox_id)
+        new = label.with_name(label.name + ".new")
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+        new.replace(label)
 
-    def _make_shard(self, mailbox_id: str) -> None:
-        shard = self._paths.home(mailbox_id).parent
-        if not shard.exists():
-            shard.mkdir(mode=0o700)
-            owner = self._paths.mail.stat()
-            os.chown(shard, owner.st_uid, owner.st_gid)
+    def _make_shard(self, shard: Path) -> None:
+        if is_directory(shard):
+            return
+        self._clear(shard)
+        shard.mkdir(mode=0o700)
+        owner = self._paths.mail.stat()
+        with _opened(shard) as descriptor:
+            os.chown(descriptor, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    """Open a directory for the names in it; OSError if a link is there instead."""
+    descriptor = os.open(directory, _DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _holds(path: Path, *, directory: bool = False) -> bool:
+    """Say whether anything is there, or a directory; a link in its parent's place holds nothing."""
+    try:
+        with _opened(path.parent) as parent:
+            found = os.stat(path.name, dir_fd=parent, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    return stat.S_ISDIR(found.st_mode) if directory else True
