@@ -32,7 +32,7 @@ from mailhost.differences import Difference
 from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.errors import HostError, host_errors
 from mailhost.maps import NAMES, Maps
-from mailhost.paths import Paths
+from mailhost.paths import Paths, is_directory
 from mailhost.records import Entry, Record, RecordError
 from mailhost.settle import Settler
 from mailhost.store import Store
@@ -212,18 +212,24 @@ class Host:
     def purge(self, mailbox_ids: Iterable[str]) -> None:
         """Remove deleted mailboxes for good and free their addresses. Needs the lock.
 
-        An id that is not in the trash is passed over.
+        An id that is not in the trash is passed over. HostError at the end names those
+        that could not be removed; they stay in the trash.
         """
         self._require_lock()
         self._settler.settle()
         doomed = [id_ for id_ in mailbox_ids if self._store.trash.details(id_) is not None]
+        failed: dict[str, str] = {}
         for mailbox_id in doomed:
-            path = self.paths.trashed(mailbox_id)
-            if path.exists():
-                shutil.rmtree(path)
+            try:
+                self._remove(mailbox_id)
+            except OSError as error:
+                failed[mailbox_id] = error.strerror or str(error)
         with self._store.transaction():
-            self._store.remove_trash(doomed)
+            self._store.remove_trash([id_ for id_ in doomed if id_ not in failed])
         self._settler.settle()
+        if failed:
+            reasons = ", ".join(f"{id_} ({reason})" for id_, reason in failed.items())
+            raise HostError(f"not removed from the trash: {reasons}")
 
     @host_errors()
     def lookup(self, address: str) -> list[str]:
@@ -375,6 +381,15 @@ class Host:
                 for address, way in looping.loops.items()
             }
         return {}
+
+    def _remove(self, mailbox_id: str) -> None:
+        """Remove a deleted mailbox's files for good. A link goes, what it leads to stays."""
+        path = self.paths.trashed(mailbox_id)
+        if is_directory(path):
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        self.paths.label(mailbox_id).unlink(missing_ok=True)
 
     def _trash_strays(self) -> None:
         for path in list(differences.strays(self._store, self.paths)):

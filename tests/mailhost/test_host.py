@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -119,6 +120,39 @@ def test_trash_says_what_a_purge_needs(host: Host) -> None:
     (item,) = host.trash()
     assert (item.mailbox_id, item.name, item.address) == (BOX.mailbox_id, BOX.name, BOX.address)
     assert before <= item.deleted_at <= host._now()
+
+
+def test_purge_unlinks_a_link_and_goes_on_after_an_error(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = [Mailbox(f"box{n}", "example.com", f"{n:032x}", HASH) for n in range(4)]
+    link, stuck, plain, _ = ids = [box.mailbox_id for box in boxes]
+    with host._store.transaction():
+        for id_ in ids:
+            host._store.trash.add_stray(id_, host._now())
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim/file").touch()
+    host.paths.trashed(link).symlink_to(tmp_path / "victim")
+    for id_ in (stuck, plain):
+        (host.paths.trashed(id_) / "Maildir").mkdir(parents=True)
+        host.paths.label(id_).touch()
+    remove = shutil.rmtree
+
+    def rmtree(path: Path) -> None:
+        if path.name == stuck:
+            raise PermissionError(1, "Operation not permitted")
+        remove(path)
+
+    monkeypatch.setattr("mailhost.host.shutil.rmtree", rmtree)
+    with host.lock():
+        with pytest.raises(HostError, match=rf"trash: {stuck} \(Operation not permitted\)$"):
+            host.purge(ids)
+        assert [item.mailbox_id for item in host.trash()] == [stuck]
+        assert sorted(path.name for path in host.paths.trash.iterdir()) == [stuck, f"{stuck}.json"]
+        assert (tmp_path / "victim/file").exists()
+        monkeypatch.undo()
+        host.purge(ids)
+    assert list(host.paths.trash.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", [Busy, ConfigError, InstanceError, MapError, RenderError])
