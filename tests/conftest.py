@@ -24,16 +24,6 @@ hypothesis_settings.register_profile("soak", max_examples=5000, deadline=None, d
 hypothesis_settings.load_profile("soak" if SOAK else "fixed")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only PostgreSQL can show, unless the tests run on it."""
-    if os.environ.get("PLUSMAIL_TEST_DATABASE_URL", "").startswith("postgres"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("postgres")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("postgres")]
-
-
 @dataclass(frozen=True, slots=True)
 class Cast:
     """The rows that most tests need."""
