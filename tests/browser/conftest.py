@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.visitor import Visitor, chromium
 
@@ -17,6 +17,8 @@ def browser() -> Iterator[Browser]:
     """A running Chromium. Not for the session: Playwright's loop would get in Django's way."""
     if not Path("/usr/bin/chromium").exists():
         pytest.skip("no /usr/bin/chromium")
+    # Chromium can be slow on a busy machine; what never comes is reported all the same.
+    expect.set_options(timeout=30_000)
     with chromium() as running:
         yield running
 

@@ -118,7 +118,7 @@ def taken_name(visitor: Visitor, scene: Scene) -> None:
 
 def offered_name_refused(visitor: Visitor, scene: Scene) -> None:
     visitor.add_account("example.net", "info", PASSWORD)
-    visitor.page.fill("#offer-name", "root")
+    visitor.page.fill("#mailbox", "root")
     visitor.page.click("#offer .actions button")
 
 

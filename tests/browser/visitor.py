@@ -48,7 +48,7 @@ class Visitor:
         self.context: BrowserContext = browser.new_context(
             base_url=url, locale=LANGUAGES[language], **options
         )
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(60_000)
         self.scripts = bool(options.get("java_script_enabled", True))
         if self.scripts:
             self.context.add_init_script(_WATCH)
