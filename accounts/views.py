@@ -22,8 +22,9 @@ from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User
 from accounts.roles import in_domain, may_change_accounts, require_self_service
+from accounts.rows import Row, draw
 from propagation.models import due_from_now
-from propagation.progress import Progress, progress_of
+from propagation.progress import progress_of
 
 PAGE_SIZE = 50
 ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
@@ -54,22 +55,6 @@ class Offered:
 
 
 Offer = Callable[[Domain, str], Offered]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the list."""
-
-    account: Account
-    progress: Progress
-    addresses: list[str]
-    passed_by: bool
-    fixed: bool
-
-    @property
-    def opening(self) -> bool:
-        """Whether the account is on its way together with its domain."""
-        return self.fixed and self.progress.creating
 
 
 class PanelLoginView(LoginView):
@@ -203,7 +188,7 @@ def clock(moment: Any) -> str:
 def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Account]:
     """Return the part of the list that was asked for; a number too high gives the last one."""
     pinned = Exists(Domain.objects.filter(fixed_account=OuterRef("pk")))
-    accounts = domain.accounts.annotate(pinned=pinned)
+    accounts = domain.accounts.annotate(pinned=pinned).only("name", "domain", "server")
     accounts = accounts.order_by(ORDERS[listing.order()], "pk")
     if text := listing.text():
         accounts = accounts.filter(name__contains=text.partition("@")[0])
@@ -213,11 +198,9 @@ def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Account
 def _rows(domain: Domain, page: Page[Account], reach: Reach) -> list[Row]:
     """Put together what the list shows, in a fixed number of queries."""
     accounts = list(page.object_list)
-    for account in accounts:
-        account.domain = domain
     progress = progress_of(domain.server_id, [account.key for account in accounts])
     reached = reach(accounts)
-    return [
+    rows = [
         Row(
             account=account,
             progress=progress[account.key],
@@ -227,3 +210,4 @@ def _rows(domain: Domain, page: Page[Account], reach: Reach) -> list[Row]:
         )
         for account in accounts
     ]
+    return list(draw(rows, domain))

@@ -35,6 +35,11 @@ class Progress:
     applied_at: datetime | None = None
 
     @property
+    def at_rest(self) -> bool:
+        """Whether the record is live and nothing was lately heard of it."""
+        return self == LIVE
+
+    @property
     def pending(self) -> bool:
         """Whether the newest edit can still be taken back."""
         return self.change is not None and self.change.state == ChangeState.PENDING
