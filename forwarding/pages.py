@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q
 
 from accounts.models import Account, Domain
 from accounts.names import readable_address
@@ -91,14 +90,18 @@ def reach(accounts: Iterable[Account]) -> dict[str, Reach]:
     owners = {account.address: account.domain.customer_id for account in accounts}
     names = {address.partition("@")[0] for address in owners}
     domains = {account.domain_id for account in accounts}
-    rows = Destination.objects.filter(
-        Q(lowered__in=owners) | Q(forwarding__local_part__in=names, forwarding__domain__in=domains)
-    ).values_list(
+    to_them = Destination.objects.filter(lowered__in=owners)
+    instead = Destination.objects.filter(
+        forwarding__local_part__in=names, forwarding__domain__in=domains
+    )
+    columns = (
         "lowered",
         "forwarding__local_part",
         "forwarding__domain__name",
         "forwarding__domain__customer",
     )
+    # A union, since no index serves an OR of two tables.
+    rows = to_them.order_by().values_list(*columns).union(instead.order_by().values_list(*columns))
     found = {address: Reach() for address in owners}
     for to, local_part, domain, customer in rows:
         address = f"{local_part}@{domain}"
