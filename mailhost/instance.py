@@ -82,9 +82,10 @@ def init(root: Path, config: HostConfig) -> None:
 
 def _make_directories(paths: Paths, config: HostConfig) -> None:
     try:
-        postfix, setgid = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid
+        account, setgid = pwd.getpwnam("postfix"), grp.getgrnam("postdrop").gr_gid
     except KeyError as error:
         raise InstanceError("There is no user postfix: install Debian's package.") from error
+    postfix = account.pw_uid
     owners: dict[Path, tuple[int, int, int]] = {
         paths.root: (0, 0, 0o711),
         paths.root / "etc": (0, 0, 0o755),
@@ -92,8 +93,9 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.root / "tmp": (0, 0, 0o700),
         paths.postfix: (0, 0, 0o755),
         paths.dovecot: (0, 0, 0o755),
-        paths.maps: (0, 0, 0o755),
-        paths.log: (0, 0, 0o755),
+        # Whose mail goes where, and who wrote to whom: for the servers' eyes only.
+        paths.maps: (0, account.pw_gid, 0o750),
+        paths.log: (0, account.pw_gid, 0o750),
         paths.tls: (0, 0, 0o700),
         paths.root / "certs": (0, 0, 0o700),
         paths.root / "homes": (0, 0, 0o711),

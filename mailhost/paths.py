@@ -36,7 +36,7 @@ class Paths:
 
     @property
     def maps(self) -> Path:
-        """Postfix's maps, readable to Postfix's user."""
+        """Postfix's maps, readable to Postfix's group and nobody else."""
         return self.root / "maps"
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import imaplib
 import poplib
+import stat
+import subprocess
 
 import pytest
 
@@ -124,3 +126,32 @@ def test_address_of_a_domain_not_hosted_is_no_login_nor_a_step_of_one(site: Site
     site.put(stranger, site.address("away", elsewhere))
     assert not site.server.can_log_in(elsewhere)
     assert not site.server.can_log_in(site.at("away"))
+
+
+def test_local_users_read_no_maps_and_no_logs_and_deliver_nothing(site: Site) -> None:
+    root = site.server.root
+    try_all = (
+        "import os, socket, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    try:\n"
+        "        if path.endswith('lmtp'):\n"
+        "            socket.socket(socket.AF_UNIX).connect(path)\n"
+        "        else:\n"
+        "            open(path).close() if os.path.isfile(path) else os.listdir(path)\n"
+        "        print('open:', path)\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
+    closed = ["maps", "maps/mailboxes.lmdb", "log", "log/postfix.log", "log/dovecot.log"]
+    closed += ["run/lmtp", "queue/private/dovecot-lmtp", "trash", "mail", "store", "tls"]
+    tried = subprocess.run(
+        ["/usr/bin/python3", "-c", try_all, str(root / "etc"), *(str(root / x) for x in closed)],
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert tried.stdout == f"open: {root / 'etc'}\n"
+    assert stat.S_IMODE((root / "maps").stat().st_mode) == 0o750
