@@ -162,7 +162,11 @@ def prepare_server(var: Path, ports: Ports) -> None:
     root.parent.mkdir(exist_ok=True)
     root.parent.chmod(0o755)  # the servers' users pass through it, whatever the umask
     try:
-        config = load_config(root) if (root / "host.json").exists() else HostConfig(SERVER)
+        if (root / "host.json").exists():
+            config = load_config(root)
+        else:
+            # The demo's own fixed account.
+            config = HostConfig(SERVER, postmaster="example@example.com")
         config = replace(
             config,
             smtp_port=ports.smtp,

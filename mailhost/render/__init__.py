@@ -64,6 +64,7 @@ def render(root: Path, config: HostConfig) -> list[Path]:
     return [
         _write(paths.postfix / "main.cf", _HERE / "postfix" / "main.cf", values, 0o644),
         _write(paths.postfix / "master.cf", _HERE / "postfix" / "master.cf", values, 0o644),
+        _write(paths.postfix / "commands", _HERE / "postfix" / "commands", values, 0o644),
         _write(paths.dovecot_conf, dovecot / "dovecot.conf", values, 0o644),
         _write(
             paths.dovecot / "dovecot-sql.conf.ext", dovecot / "dovecot-sql.conf.ext", values, 0o600

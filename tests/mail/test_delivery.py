@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mailhost.instance import missing_programs
 from tests.mail.conftest import Site, applied
-from tests.servers import wait_for
+from tests.servers import mail_server, message, wait_for
 
 pytestmark = pytest.mark.serial
 
@@ -86,6 +87,49 @@ def test_postmaster_may_be_led_elsewhere_and_comes_back(site: Site) -> None:
 def test_postmaster_of_the_server_itself_is_reached(site: Site) -> None:
     site.server.deliver("postmaster@mail1.plusmail.test", text=f"operator {site.domain}")
     assert site.server.outside.got("operator@outside.test", f"operator {site.domain}")
+
+
+@pytest.mark.parametrize("form", ["<postmaster>", "Postmaster", "<POSTMASTER> NOTIFY=NEVER"])
+def test_bare_postmaster_is_the_servers_own(site: Site, form: str) -> None:
+    text = f"bare {form} {site.domain}"
+    with site.server.smtp() as client:
+        client.mail("friend@outside.test")
+        assert client.docmd(f"RCPT TO:{form}")[0] == 250
+        client.data(message(text=text))
+    assert site.server.outside.got("operator@outside.test", text)
+
+
+def test_postmaster_of_a_server_that_names_none_is_refused_at_once() -> None:
+    if problem := missing_programs():
+        pytest.skip(problem)
+    own = "mail1.plusmail.test"
+    with mail_server(postmaster="") as server:
+        for form in (
+            "<postmaster>",
+            "<POSTMASTER>",
+            "postmaster",
+            " postmaster ",
+            '<"postmaster">',
+            r"<post\master>",
+            "<(a@b)postmaster>",
+            "foo<postmaster>",
+            "<>postmaster",
+            "<x:postmaster;>",
+            f"<@{own}:postmaster>",
+            f"<Postmaster@{own}>",
+            f"<abuse@{own}>",
+            f"<double-bounce@{own}>",
+            "<double-bounce>",
+            "<postmaster@[127.0.0.1]>",
+        ):
+            with server.smtp() as client:
+                client.mail("friend@outside.test")
+                assert client.docmd(f"RCPT TO:{form}")[0] == 550, form
+
+
+def test_quoted_recipient_and_postmaster_of_a_domain_are_left_alone(site: Site) -> None:
+    for local_part in ("postmaster", '"postmaster"', f'"{site.fixed.name}"'):
+        assert site.server.rcpt(site.at(local_part))[0] == 250
 
 
 def test_unknown_recipient_is_refused_with_550(site: Site) -> None:

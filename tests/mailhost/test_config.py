@@ -14,6 +14,8 @@ from mailhost import instance, render
 from mailhost.__main__ import main
 from mailhost.config import ConfigError, HostConfig, load_config
 from mailhost.paths import suitable_root
+from standalone.__main__ import prepare_server
+from standalone.place import SERVER, Ports, mailhost_root
 
 HOST = HostConfig("mail1.plusmail.test")
 TEMPLATES = Path(render.__file__).parent
@@ -143,3 +145,17 @@ def test_reason_of_a_failed_connection_has_no_number() -> None:
         socket.create_connection(("127.0.0.1", port), 5)
     assert instance._reason(refused.value) == "connection refused"
     assert instance._reason(TimeoutError("timed out")) == "timed out"
+
+
+def test_demo_server_has_somebody_who_reads_postmasters_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[HostConfig] = []
+    monkeypatch.setattr(instance, "init", lambda _root, config: made.append(config))
+    prepare_server(tmp_path, Ports())
+    assert made[0].postmaster == "example@example.com"
+    root = mailhost_root(tmp_path)
+    root.mkdir(parents=True)
+    HostConfig(SERVER, postmaster="me@example.com").save(root)
+    prepare_server(tmp_path, Ports())
+    assert made[1].postmaster == "me@example.com"
