@@ -141,7 +141,8 @@ def test_run_beside_another_one_leaves_everything_to_it(site: Site) -> None:
 
 def test_worker_killed_before_it_could_say_so_does_it_again(site: Site) -> None:
     account = site.account("tanaka")
-    Change.objects.filter(key=account.key, state="applied").update(
+    applied = Change.objects.filter(key=account.key, state="applied").latest("pk")
+    Change.objects.filter(pk=applied.pk).update(
         state="applying", ended_at=None, after_secret=account.password_hash
     )
     assert apply_due(site.row).applied == 1
