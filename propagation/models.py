@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -211,10 +211,12 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         one_at_a_time()
         key = (after or before or _nothing()).key
         content = Content.of(after)
-        live = self._live(server, key, otherwise=Content.of(before))
-        replaced = self.pending().of(server.pk, [key])
-        group = group or replaced.values_list("group", flat=True).first()
-        replaced.end(ChangeState.SUPERSEDED)
+        moving = list(self.open().of(server.pk, [key]).order_by("pk"))
+        live = _live(moving, otherwise=Content.of(before))
+        for replaced in moving:
+            if replaced.state == ChangeState.PENDING:
+                group = group or replaced.group
+                self.pending().filter(pk=replaced.pk).end(ChangeState.SUPERSEDED)
         if content == live:
             return None
         made_at = now()
@@ -243,15 +245,6 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         )
         self._wait_for(change)
         return change
-
-    def _live(self, server: MailServer, key: str, *, otherwise: Content) -> Content:
-        """Return what the server will hold when the pending change is left out."""
-        newest = self.open().of(server.pk, [key]).order_by("-pk").first()
-        if newest is None:
-            return otherwise
-        if newest.state == ChangeState.APPLYING:
-            return Content(newest.after, newest.after_secret)
-        return Content(newest.before, newest.before_secret)
 
     def _still_missing(self, needs: set[tuple[int, str]]) -> list[Change]:
         """Return the open changes that create one of the needed records, one per record."""
@@ -351,6 +344,19 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Let failed changes be tried again at once; what waits for its time goes on waiting."""
         failing = self.open().filter(state=ChangeState.APPLYING)
         return failing.update(retry_at=None, cause="", trouble="")
+
+
+def _live(moving: Sequence[Change], *, otherwise: Content) -> Content:
+    """Return what the server will hold when the pending change is left out.
+
+    `moving` are the record's open changes, oldest first.
+    """
+    if not moving:
+        return otherwise
+    newest = moving[-1]
+    if newest.state == ChangeState.APPLYING:
+        return Content(newest.after, newest.after_secret)
+    return Content(newest.before, newest.before_secret)
 
 
 def _domain_of(record: Record | None) -> str:

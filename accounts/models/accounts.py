@@ -54,9 +54,11 @@ class AccountQuerySet(models.QuerySet["Account"]):
             passwords.check(password, name=name)
             password_hash = passwords.make_hash(password)
         account = Account(
-            domain=domain, server_id=domain.server_id, name=name, password_hash=password_hash
+            domain=domain, server=domain.server, name=name, password_hash=password_hash
         )
-        account.full_clean(validate_unique=False)
+        # The name was judged above; what only the database knows it is asked by insert().
+        known = ["domain", "server", "name"]
+        account.full_clean(known, validate_unique=False, validate_constraints=False)
         return account.insert(by=by, group=group)
 
     def free_name(self, server_id: int, wanted: str, *, avoid: Collection[str] = ()) -> str:
