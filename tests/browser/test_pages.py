@@ -112,12 +112,17 @@ def locked_out(visitor: Visitor, scene: Scene) -> None:
     raise AssertionError("nobody is locked out")
 
 
-def taken_name(visitor: Visitor, scene: Scene) -> None:
-    visitor.add_account("example.com", "info", PASSWORD)
+def taken_name(visitor: Visitor, scene: Scene, domain: str = "example.net") -> None:
+    visitor.add_account(domain, "info", PASSWORD)
+    visitor.page.wait_for_selector("#offer")
+
+
+def taken_name_that_works_already(visitor: Visitor, scene: Scene) -> None:
+    taken_name(visitor, scene, "example.com")
 
 
 def offered_name_refused(visitor: Visitor, scene: Scene) -> None:
-    visitor.add_account("example.net", "info", PASSWORD)
+    taken_name(visitor, scene)
     visitor.page.fill("#mailbox", "root")
     visitor.page.click("#offer .actions button")
 
@@ -175,6 +180,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "users-refused": all_wrong,
         "users-generated": generated,
         "offer": taken_name,
+        "offer-works-already": taken_name_that_works_already,
         "offer-refused": offered_name_refused,
         "password": opens(f"{COM}/users/{{scene.tanaka}}/password/"),
         "password-refused": password_refused,
@@ -228,7 +234,9 @@ def seen(visitor: Visitor, name: str, language: str) -> Iterator[str]:
     page, pictures = visitor.page, os.environ.get("PICTURES", "")
     for light in ("light", "dark"):
         page.emulate_media(color_scheme=light)
-        for width, height in WIDTHS.items():
+        # What does not fit does not fit in any light.
+        widths = WIDTHS if light == "light" else dict.fromkeys(PICTURED, 900)
+        for width, height in widths.items():
             page.set_viewport_size({"width": width, "height": height})
             for fault in page.evaluate(CHECKS, language):
                 yield f"{width} {light}: {fault}"
