@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from django.template.loader import render_to_string
@@ -53,7 +53,7 @@ def draw(rows: Iterable[Row], domain: Domain) -> Iterator[Row]:
             drawn = format_html(
                 pattern, name=row.account.name, id=row.account.pk, addresses=addresses
             )
-            yield replace(row, drawn=drawn)
+            yield Row(row.account, LIVE, row.addresses, row.passed_by, row.fixed, drawn)
         else:
             yield row
 
