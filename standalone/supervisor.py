@@ -5,6 +5,7 @@ process started, grandchildren that left their process group included; even kill
 supervisor does. Redis goes last, so that a worker can finish what it is doing.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -30,13 +31,18 @@ honcho.manager.KILL_WAIT = 30
 
 
 class _Signals:
-    """How parts are told to end: politely only the leader, which ends its own children."""
+    """How parts are told to end: politely only the leader, which ends its own children.
+
+    A part may have ended by itself a moment ago, before its watcher could report it.
+    """
 
     def terminate(self, pid: int) -> None:
-        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
     def kill(self, pid: int) -> None:
-        os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 class _Process(honcho.process.Process):  # type: ignore[misc]
