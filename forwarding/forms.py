@@ -15,20 +15,12 @@ from forwarding.models import ForwardingAddress
 
 
 class DestinationsWidget(forms.Widget):
-    """One box per destination; every box carries the same name."""
-
-    template_name = "forwarding/_destinations.html"
+    """One box per destination, all of the same name; a template of ours draws them."""
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
         """Return what stands in the boxes."""
         values: list[str] = data.getlist(name) if hasattr(data, "getlist") else data.get(name, [])
         return values[: settings.DESTINATIONS_PER_ADDRESS + 1]
-
-    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        """Show at least one box, and no more empty ones than were asked for."""
-        context = super().get_context(name, value, attrs)
-        context["widget"]["values"] = list(value or [""])
-        return context
 
 
 class DestinationsField(forms.Field):
@@ -39,10 +31,6 @@ class DestinationsField(forms.Field):
     def clean(self, value: Any) -> list[str]:
         """Return the destinations as stored."""
         return clean_destinations(value)
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether anything was typed."""
-        return list(initial or []) != list(data or [])
 
 
 class DestinationsForm(forms.Form):
