@@ -4,7 +4,6 @@ The grammars themselves are mailhost's, which checks them again where a name is
 written into a mail server's file.
 """
 
-import re
 from unicodedata import normalize
 
 import idna
@@ -29,20 +28,26 @@ RESERVED = frozenset(_RESERVED.split())
 # A local part of 64, the @ and this make the 254 characters of an address (RFC 5321).
 LONGEST_DOMAIN = 189
 
-_WIDE = re.compile(r"[^\x00-\x7f]")
+
+def lowered_local_part(text: str) -> str:
+    """Return what was typed as the part before an @ in lower case, its form not judged yet.
+
+    ValidationError says what to change where it is a whole address or not in ASCII.
+    """
+    typed = text.strip()
+    if "@" in typed:
+        raise ValidationError(_("Enter only the part before the @."), code="at")
+    # Before it is lowered: the lower case of the Kelvin sign is an ordinary k.
+    if not typed.isascii():
+        raise ValidationError(
+            _("Use half-width letters and digits only (a-z, 0-9)."), code="full_width"
+        )
+    return typed.lower()
 
 
 def clean_mailbox_name(text: str) -> str:
     """Return a new mailbox's name in its stored form; ValidationError says what to change."""
-    typed = text.strip()
-    # Before it is lowered: the lower case of the Kelvin sign is an ordinary k.
-    wide, name = _WIDE.search(typed), typed.lower()
-    if "@" in name:
-        raise ValidationError(_("Enter only the part before the @."), code="at")
-    if wide:
-        raise ValidationError(
-            _("Use half-width letters and digits only (a-z, 0-9)."), code="full_width"
-        )
+    name = lowered_local_part(text)
     if len(name) > 32:
         raise ValidationError(_("Use at most 32 characters."), code="long")
     if not grammar.MAILBOX_NAME.match(name):

@@ -4,30 +4,18 @@ Destinations are judged by the email-validator library (RFC 5321 and 5322), and 
 mailhost's narrower grammar, which checks them again where they reach a map.
 """
 
-import re
-
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from email_validator import EmailNotValidError, validate_email
 
-from accounts.names import clean_domain_name
+from accounts.names import clean_domain_name, lowered_local_part
 from mailhost import grammar
-
-_WIDE = re.compile(r"[^\x00-\x7f]")
 
 
 def clean_local_part(text: str) -> str:
     """Return the part before the @ as stored; ValidationError says what to change."""
-    typed = text.strip()
-    # Before it is lowered: the lower case of the Kelvin sign is an ordinary k.
-    wide, local_part = _WIDE.search(typed), typed.lower()
-    if "@" in local_part:
-        raise ValidationError(_("Enter only the part before the @."), code="at")
-    if wide:
-        raise ValidationError(
-            _("Use half-width letters and digits only (a-z, 0-9)."), code="full_width"
-        )
+    local_part = lowered_local_part(text)
     if not grammar.LOCAL_PART.match(local_part):
         raise ValidationError(
             _(
@@ -49,7 +37,7 @@ def clean_destination(text: str) -> str:
             code="no_at",
             params={"typed": typed},
         )
-    if _WIDE.search(local_part):
+    if not local_part.isascii():
         raise ValidationError(
             _("“%(typed)s”: use half-width letters and digits only (a-z, 0-9)."),
             code="full_width",
