@@ -66,9 +66,11 @@ class OpenAccountForm(forms.Form):
 
     def clean_name(self) -> str:
         """Return the name in its stored form."""
+        return self._stored(self.cleaned_data["name"])
+
+    def _stored(self, typed: str) -> str:
         # Who types the whole address means the part before this domain's @.
-        typed = self.cleaned_data["name"].strip().removesuffix(f"@{self.domain.name}")
-        return names.clean_mailbox_name(typed)
+        return names.clean_mailbox_name(typed.strip().removesuffix(f"@{self.domain.name}"))
 
     def save(self) -> Account | None:
         """Open the account, or put the reason why not on the form."""
@@ -78,9 +80,12 @@ class OpenAccountForm(forms.Form):
             add_model_errors(self, error)
             return None
 
-    def name_taken(self) -> bool:
-        """Whether the only thing wrong is that somebody has the name."""
-        return self.errors.keys() == {"name"} and self.has_error("name", NAME_TAKEN)
+    def taken_name(self) -> str:
+        """Return the name if the only thing wrong is that somebody has it; else ""."""
+        if self.errors.keys() != {"name"} or not self.has_error("name", NAME_TAKEN):
+            return ""
+        # Not from cleaned_data, where a field with an error is no longer found.
+        return self._stored(self.data["name"])
 
 
 class PasswordForm(forms.Form):

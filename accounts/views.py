@@ -109,8 +109,7 @@ def render_user_manager(
     listing = ListForm(request.GET)
     page = _page(domain, listing, request.GET.get("page"))
     taken = taken or offered_for
-    if not taken and form.is_bound and form.name_taken():
-        taken = form.cleaned_data.get("name") or form.data.get("name", "").strip().lower()
+    taken = taken or form.taken_name()
     rows = _rows(domain, page, reach)
     used = page.paginator.count if not listing.text() else domain.accounts.count()
     full = used >= domain.plan.account_limit

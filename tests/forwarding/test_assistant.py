@@ -70,14 +70,16 @@ def test_proposed_name_is_not_one_whose_own_mail_goes_elsewhere(com: Domain) -> 
 # On the page.
 
 
-def test_taken_name_brings_the_offer_on_the_same_page(sakura: Client) -> None:
-    form = {"name": "INFO", "password": factories.PASSWORD}
+@pytest.mark.parametrize("typed", ["INFO", " Info@example.com"])
+def test_taken_name_brings_the_offer_on_the_same_page(sakura: Client, typed: str) -> None:
+    form = {"name": typed, "password": factories.PASSWORD}
     response = sakura.post("/domains/example.com/users/", form)
     assert response.status_code == 422
     assert TAKEN in response.text
     assert 'id="offer"' in response.text
     assert 'value="myinfo"' in response.text
     assert "info@example.com" in response.text
+    assert 'name="name" value="info"' in response.text
     assert "wakaba" not in response.text
 
 
