@@ -16,12 +16,17 @@ from hypothesis import settings as hypothesis_settings
 from accounts.models import Account, Customer, Domain, Plan, User
 from propagation.models import Change, ChangeState, MailServer
 from tests import factories
+from tests.snapshot import Snapshot
 
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
 # Fixed examples, so that a test that passed yesterday passes today; `make soak` looks further.
 hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis_settings.register_profile("soak", max_examples=5000, deadline=None, database=None)
 hypothesis_settings.load_profile("soak" if SOAK else "fixed")
+
+
+_DOMAINS = {"example.com": "sakura", "example.net": "sakura", "wakaba.example": "wakaba"}
+_taken: list[Snapshot] = []  # of the cast, once this process has made it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +44,33 @@ class Cast:
 
 
 def make_cast() -> Cast:
-    """Create the cast, everything of it live."""
+    """Return the cast, everything of it live; made by its doors once, put back later."""
+    if not _taken:
+        _make_cast()
+        _taken.append(Snapshot.take())
+    else:
+        _taken[0].put_back()
+    return Cast(
+        MailServer.objects.get(),
+        Plan.objects.get(),
+        User.objects.get(username="operator"),
+        Customer.objects.get(user__username="sakura"),
+        Customer.objects.get(user__username="wakaba"),
+        *(Domain.objects.get(name=name) for name in _DOMAINS),
+    )
+
+
+def _make_cast() -> None:
     server = factories.make_server()
     plan = factories.make_plan("standard", account_limit=10)
-    operator = User.objects.create_superuser("operator", password=factories.PASSWORD)
-    sakura = factories.make_customer("sakura", "株式会社さくら商店")
-    wakaba = factories.make_customer("wakaba", "わかば工房")
-    domains = [
-        factories.make_domain(name, customer=customer, plan=plan, server=server)
-        for name, customer in (
-            ("example.com", sakura),
-            ("example.net", sakura),
-            ("wakaba.example", wakaba),
-        )
-    ]
+    User.objects.create_superuser("operator", password=factories.PASSWORD)
+    customers = {
+        "sakura": factories.make_customer("sakura", "株式会社さくら商店"),
+        "wakaba": factories.make_customer("wakaba", "わかば工房"),
+    }
+    for name, owner in _DOMAINS.items():
+        factories.make_domain(name, customer=customers[owner], plan=plan, server=server)
     Change.objects.end(ChangeState.APPLIED)
-    return Cast(server, plan, operator, sakura, wakaba, *domains)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ afterwards. `Sink` takes the mail that leaves for other domains.
 from __future__ import annotations
 
 import imaplib
+import itertools
 import poplib
+import secrets
 import shutil
 import signal
 import smtplib
@@ -38,15 +40,21 @@ from mailhost.records import Mailbox
 REPOSITORY = Path(__file__).parent.parent
 T = TypeVar("T")
 PASSWORD = "correct-horse-battery"
+_PORTS = range(12_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+    """Return ports of 127.0.0.1 that nobody listens on, below those of outgoing connections.
+
+    They start at a chance number, so that tests that run side by side do not meet.
+    """
+    found: list[int] = []
+    for port in itertools.islice(itertools.cycle(_PORTS), secrets.randbelow(len(_PORTS)), None):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 @cache
