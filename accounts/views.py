@@ -28,8 +28,6 @@ from propagation.progress import progress_of
 
 PAGE_SIZE = 50
 ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
-# Given by plusmail.urls: how mail reaches each mailbox of a page, and whether another app can
-# offer a way round a taken name.
 
 
 class ReachLike(Protocol):
@@ -43,6 +41,8 @@ class ReachLike(Protocol):
         """Whether mail for its own address goes elsewhere without a copy."""
 
 
+# Reach and Offer are given by plusmail.urls: how mail gets to each mailbox of a page, and what
+# another app can offer where a name is taken.
 Reach = Callable[[Iterable[Account]], Mapping[str, ReachLike]]
 
 
@@ -89,7 +89,7 @@ def user_manager(
         elif form.is_valid() and (account := form.save()):
             messages.success(request, will_work(account))
             return redirect("user_manager", domain.name)
-    return render_user_manager(request, domain, form, reach=reach, offer=offer, offered_for=taken)
+    return render_user_manager(request, domain, form, reach=reach, offer=offer, taken=taken)
 
 
 def render_user_manager(
@@ -100,15 +100,12 @@ def render_user_manager(
     reach: Reach,
     offer: Offer,
     taken: str = "",
-    offered_for: str = "",
+    assisting: bool = False,
 ) -> HttpResponse:
-    """Return the page. `taken` is the name for which the assistant's offer is being filled in,
-    `offered_for` one for which the offer is to stay on the page."""
-    # In the assistant's form `name` is the mailbox offered, and `taken` what was wanted.
-    assisting = bool(taken)
+    """Return the page. `taken` is the name for which an offer is to stay on it; where that is
+    being filled in (`assisting`), the form's own name is the one of the mailbox offered."""
     listing = ListForm(request.GET)
     page = _page(domain, listing, request.GET.get("page"))
-    taken = taken or offered_for
     taken = taken or form.taken_name()
     rows = _rows(domain, page, reach)
     used = page.paginator.count if not listing.text() else domain.accounts.count()

@@ -137,7 +137,9 @@ def use_assistant(
             values = {"address": address, "name": account.name, "time": clock(due_from_now())}
             messages.success(request, words % values)
             return redirect("user_manager", domain.name)
-    return render_user_manager(request, domain, form, reach=reach, offer=offer, taken=wanted)
+    return render_user_manager(
+        request, domain, form, reach=reach, offer=offer, taken=wanted, assisting=True
+    )
 
 
 def offer_for(domain: Domain, taken: str) -> Offered:
