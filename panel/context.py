@@ -18,7 +18,6 @@ def every_page(request: HttpRequest) -> dict[str, Any]:
         "own_domains": SimpleLazyObject(lambda: _own_domains(request)),
         "no_server_answers": SimpleLazyObject(lambda: not _any_answers()),
         "delay_minutes": max(1, settings.PROPAGATION_DELAY // 60),
-        "demo": settings.DEMO,
     }
 
 
