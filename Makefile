@@ -5,7 +5,7 @@ BIN := .venv/bin
 CATALOGUES := $(wildcard locale/*/LC_MESSAGES/django.po)
 # Exit status 5 is pytest's "no such test", which is no failure of a part of the suite.
 PYTEST = t() { $(BIN)/pytest "$$@" || [ $$? -eq 5 ]; }; t
-UNITS := not serial and not browser and not soak
+UNITS := not servers and not browser and not soak
 
 .PHONY: run test check soak bench clean fmt lock messages help compiled packages-run packages-test venv-dev
 
@@ -24,8 +24,7 @@ run: ## Install what is missing, then start everything in the foreground with de
 test: packages-test check ## Set up what the tests need, then run all of them
 	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 2 --randomly-seed=1 -m "$(UNITS)" \
 		--ignore tests/setup --ignore tests/mailhost
-	$(PYTEST) -n 2 --randomly-seed=1 -m "(browser or soak) and not serial"
-	$(PYTEST) -m serial --randomly-seed=1
+	$(PYTEST) -n 3 --dist loadfile --randomly-seed=1 -m "servers or browser or soak"
 
 check: venv-dev compiled ## The fast part: linters, types, imports, migrations, unit tests
 	$(BIN)/ruff check

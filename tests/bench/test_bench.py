@@ -10,7 +10,7 @@ import pytest
 
 from tests.servers import REPOSITORY
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.servers
 
 FIGURES = {
     "apply": {

@@ -16,7 +16,7 @@ from tests.browser.visitor import CLOCK, Visitor
 from tests.e2e.product import PASSWORD, Product, product
 from tests.servers import wait_for
 
-pytestmark = [pytest.mark.serial, pytest.mark.browser, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.browser, pytest.mark.timeout(400)]
 
 Visit = Callable[..., Visitor]
 TAKEN = "Error: User exists. Choose another username."

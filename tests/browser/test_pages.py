@@ -17,7 +17,7 @@ from standalone.place import SERVER
 from tests.browser.visitor import Visitor
 from tests.e2e.product import PASSWORD, Product, product
 
-pytestmark = [pytest.mark.serial, pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.browser, pytest.mark.timeout(900)]
 
 Visit = Callable[..., Visitor]
 CHECKS = (Path(__file__).parent / "checks.js").read_text()

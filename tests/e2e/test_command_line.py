@@ -15,7 +15,7 @@ import pytest
 from standalone.place import SERVER
 from tests.e2e.product import PASSWORD, Product, lines_of, product
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 PASSWORD_TOO = "battery-staple-horse"
 TAKEN = "Error: User exists. Choose another username."

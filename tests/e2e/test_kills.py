@@ -24,7 +24,7 @@ from tests.e2e.changes import NEW_PASSWORD, PASSWORD
 from tests.e2e.product import SOAK, Product, product
 from tests.servers import wait_for
 
-pytestmark = [pytest.mark.serial, pytest.mark.soak, pytest.mark.timeout(5400 if SOAK else 500)]
+pytestmark = [pytest.mark.servers, pytest.mark.soak, pytest.mark.timeout(5400 if SOAK else 500)]
 
 CHANGES, KILLS = (500, 50) if SOAK else (50, 5)
 SEED = 20261125

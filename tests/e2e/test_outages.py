@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.product import PASSWORD, Product, product
 from tests.servers import wait_for
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

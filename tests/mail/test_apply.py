@@ -21,7 +21,7 @@ from mailhost.settle import REBUILD_FROM
 from tests.mail.conftest import Site, applied
 from tests.servers import REPOSITORY, MailServer, hash_of, wait_for
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.servers
 
 
 def _lines(server: MailServer, name: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from mailhost.host import CertificateState, Host
 from tests.mail.conftest import Site
 from tests.servers import wait_for
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.servers
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 

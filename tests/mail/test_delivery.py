@@ -8,7 +8,7 @@ from mailhost.instance import missing_programs
 from tests.mail.conftest import Site, applied
 from tests.servers import mail_server, message, wait_for
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.servers
 
 
 def test_mail_for_a_mailbox_is_read_by_pop3(site: Site) -> None:

@@ -13,7 +13,7 @@ from mailhost.records import Address
 from tests.mail.conftest import Site, applied
 from tests.servers import mailbox
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.servers
 
 
 def test_name_and_whole_address_log_in_whatever_their_case(site: Site) -> None:

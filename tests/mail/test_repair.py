@@ -15,7 +15,7 @@ from mailhost.processes import master
 from tests.mail.conftest import Site, applied
 from tests.servers import REPOSITORY, MailServer, wait_for
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.servers
 
 
 def _mailhost(server: MailServer, *arguments: str) -> tuple[int, str]:

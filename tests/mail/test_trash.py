@@ -11,7 +11,7 @@ from mailhost.records import Entry
 from tests.mail.conftest import Site, applied
 from tests.servers import wait_for
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.servers
 
 
 def test_deleted_mailbox_is_refused_everywhere_and_lies_in_the_trash(site: Site) -> None:

@@ -28,7 +28,7 @@ from tests.conftest import Cast
 from tests.servers import MailServer as Running
 from tests.servers import mail_server
 
-pytestmark = [pytest.mark.serial, pytest.mark.django_db]
+pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from propagation.tasks import ask_servers, sweep
 from tests import factories
 from tests.conftest import Cast
 
-pytestmark = [pytest.mark.serial, pytest.mark.django_db]
+pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ READY = "PLUSMAIL is ready."
 READY_SECONDS = 150
 END_SECONDS = 60
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Postfix's master starts only as root")
 
