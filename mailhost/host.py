@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mailhost import certificates, differences, rules
+from mailhost import certificates, differences
+from mailhost.batch import Batch, Outcome, Status
 from mailhost.certificates import CertificateState
 from mailhost.config import HostConfig, load_config
 from mailhost.confirm import Confirmer
@@ -33,7 +33,7 @@ from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.errors import HostError, host_errors
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
-from mailhost.records import Entry, Record, RecordError
+from mailhost.records import Entry, Record
 from mailhost.settle import Settler
 from mailhost.store import Store
 
@@ -53,28 +53,6 @@ class Busy(HostError):
     """Another process holds this server's lock: come again later."""
 
 
-class Status(StrEnum):
-    """What became of an entry."""
-
-    APPLIED = "applied"  # the server itself confirmed it
-    STALE = "stale"  # the server holds a newer change of this key: nothing to do
-    REFUSED = "refused"  # it broke a rule and never touched the store
-    UNCONFIRMED = "unconfirmed"  # written, but a backend gave another answer or none
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an entry; `code` is for programs, `reason` for people.
-
-    Codes of REFUSED: the grammar's or field's name, "loop", "id-taken" (the mailbox
-    id is another mailbox's) or "own-name" (the server's own name as a domain).
-    """
-
-    status: Status
-    reason: str = ""
-    code: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Trashed:
     """A deleted mailbox whose mail is still there. `name` is empty for a stray directory."""
@@ -83,13 +61,6 @@ class Trashed:
     name: str
     address: str
     deleted_at: datetime
-
-
-class _Looping(Exception):
-    """Addresses just written lead back to themselves: undo and leave these out."""
-
-    def __init__(self, loops: dict[str, list[str]]) -> None:
-        self.loops = loops
 
 
 class Host:
@@ -173,17 +144,13 @@ class Host:
         """
         self._require_lock()
         problem = self._settler.settle()
-        outcomes: dict[str, Outcome] = {}
-        fit = _newest(self._fit(entries, outcomes))
+        batch = Batch(self._store, entries)
         with Confirmer(self._store, self._maps, self._doveadm) as confirmer:
-            wrote = self._write(fit, outcomes)
-            taken = [entry for entry in fit if entry.key not in outcomes]
-            if wrote:
-                confirmer.ask_ahead(taken)
+            if batch.write(self.config.hostname, self._now()):
+                confirmer.ask_ahead(batch.taken)
                 problem = self._settler.settle()
-            for key, reason in _confirm(confirmer, taken, problem).items():
-                outcomes[key] = Outcome(Status.UNCONFIRMED, reason) if reason else _APPLIED
-        return outcomes
+            batch.confirm(confirmer, problem)
+        return batch.outcomes
 
     def records(self) -> Iterator[Entry]:
         """Yield every live record with its change number, in the order of keys."""
@@ -311,8 +278,6 @@ class Host:
         self._reload_dovecot()
         return last
 
-    # The steps of apply()
-
     def _reload_dovecot(self) -> None:
         # One that is not running reads everything when it starts.
         with suppress(NoAnswer):
@@ -321,66 +286,6 @@ class Host:
     def _require_lock(self) -> None:
         if self._lock is None:
             raise RuntimeError("to be called with the server's lock held")
-
-    def _fit(self, entries: Iterable[Entry], outcomes: dict[str, Outcome]) -> list[Entry]:
-        """Return the entries that keep their grammar; the others' outcomes are REFUSED."""
-        fit = []
-        for entry in entries:
-            try:
-                entry.check()
-            except RecordError as error:
-                outcomes[entry.key] = Outcome(Status.REFUSED, str(error), error.kind)
-            else:
-                fit.append(entry)
-        return fit
-
-    def _write(self, fit: Sequence[Entry], outcomes: dict[str, Outcome]) -> bool:
-        """Put what is new into the store, in one transaction; return whether anything was.
-
-        What breaks a rule is refused, then the rest is tried again without it.
-        """
-        news = []
-        for entry in fit:
-            held = self._store.records.change_of(entry.key)
-            if entry.change < held:
-                outcomes[entry.key] = Outcome(Status.STALE, f"change {held} came before")
-            elif entry.change > held:
-                news.append(entry)
-        while news:
-            refused = self._refused(news)
-            if not refused:
-                return True
-            outcomes.update(refused)
-            news = [entry for entry in news if entry.key not in refused]
-        return False
-
-    def _refused(self, news: Sequence[Entry]) -> dict[str, Outcome]:
-        """Write the entries, or return why some of them may not be and write none."""
-        refused = {
-            key: Outcome(Status.REFUSED, f"the mailbox id belongs to {holder}", "id-taken")
-            for key, holder in rules.taken_ids(self._store, news).items()
-        } | {
-            key: Outcome(Status.REFUSED, "the server's own name takes no mail", "own-name")
-            for key in rules.own_name(news, self.config.hostname)
-        }
-        if refused:
-            return refused
-        changes = {
-            entry.key.partition(":")[2]: entry.change
-            for entry in news
-            if entry.key.startswith("address:") and entry.record is not None
-        }
-        try:
-            with self._store.transaction():
-                self._store.take(news, self._now())
-                if found := rules.loops(self._store, changes):
-                    raise _Looping(found)
-        except _Looping as looping:
-            return {
-                f"address:{address}": Outcome(Status.REFUSED, " -> ".join(way), "loop")
-                for address, way in looping.loops.items()
-            }
-        return {}
 
     def _remove(self, mailbox_id: str) -> None:
         """Remove a deleted mailbox's files for good. A link goes, what it leads to stays."""
@@ -397,30 +302,6 @@ class Host:
                 self._store.trash.add_stray(path.name, self._now())
             else:
                 self._settler.set_aside(path, self._now())
-
-
-_APPLIED = Outcome(Status.APPLIED)
-
-
-def _confirm(confirmer: Confirmer, taken: Sequence[Entry], problem: str) -> dict[str, str]:
-    """Return for each key why it is not confirmed, or "". `problem` is one of all mailboxes."""
-    if not taken:
-        return {}
-    problems = confirmer.problems(taken)
-    for entry in taken:
-        if problem and entry.key.startswith("mailbox:"):
-            problems.setdefault(entry.key, problem)
-    return {entry.key: problems.get(entry.key, "") for entry in taken}
-
-
-def _newest(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the newest entry of each key."""
-    newest: dict[str, Entry] = {}
-    for entry in entries:
-        held = newest.get(entry.key)
-        if held is None or entry.change >= held.change:
-            newest[entry.key] = entry
-    return list(newest.values())
 
 
 def _tables(found: Iterable[Difference]) -> bool:
