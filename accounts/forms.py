@@ -46,7 +46,16 @@ def add_model_errors(form: forms.Form, error: ValidationError) -> None:
             form.add_error(place if place in form.fields else None, one)
 
 
-class OpenAccountForm(forms.Form):
+class PageForm(forms.Form):
+    """A form that knows where on its page to go on."""
+
+    @property
+    def focus(self) -> str:
+        """The first field with an error, which gets the focus; "" where there is none."""
+        return next((name for name in self.fields if self.has_error(name)), "")
+
+
+class OpenAccountForm(PageForm):
     """Add a POP account."""
 
     name = forms.CharField(
@@ -88,7 +97,7 @@ class OpenAccountForm(forms.Form):
         return self._stored(self.data["name"])
 
 
-class PasswordForm(forms.Form):
+class PasswordForm(PageForm):
     """Give an account another password."""
 
     password = MailboxPasswordField()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 from django import forms
@@ -9,9 +10,22 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from accounts.forms import PageForm
 from accounts.models import Domain, accounts_by_address
-from forwarding.addresses import clean_destinations, clean_local_part
+from forwarding.addresses import clean_destination, clean_destinations, clean_local_part
 from forwarding.models import ForwardingAddress
+
+# Without scripts each press is a page: one that brings several boxes spares presses.
+MORE_BOXES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box for a destination, as the page draws it."""
+
+    text: str
+    wrong: bool
+    focus: bool
 
 
 class DestinationsWidget(forms.Widget):
@@ -33,7 +47,7 @@ class DestinationsField(forms.Field):
         return clean_destinations(value)
 
 
-class DestinationsForm(forms.Form):
+class DestinationsForm(PageForm):
     """Where an existing address leads, or the domain's catch-all."""
 
     destination = DestinationsField(label=_("Forward it to this address"))
@@ -46,15 +60,41 @@ class DestinationsForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.domain = domain
         self.by = by
+        self.first_new: int | None = None  # which box was asked for just now
 
-    def with_another_box(self) -> Self:
-        """Return the form with what was typed and one more empty box, nothing judged yet."""
+    def boxes(self) -> list[Box]:
+        """Return the boxes for destinations; one of them at most has the focus."""
+        texts = self._texts()
+        wrong = self._wrong_among(texts) if self.has_error("destination") else []
+        focus = wrong[0] if self.focus == "destination" else self.first_new
+        return [Box(text, place in wrong, place == focus) for place, text in enumerate(texts)]
+
+    def _wrong_among(self, texts: list[str]) -> list[int]:
+        """Return the places of what is no address, or all where they are wrong together."""
+        found = [place for place, text in enumerate(texts) if not _is_address_or_blank(text)]
+        return found or list(range(len(texts)))
+
+    def takes_more_boxes(self) -> bool:
+        """Whether another destination would be accepted."""
+        most: int = settings.DESTINATIONS_PER_ADDRESS
+        return len(self._texts()) < most
+
+    def _texts(self) -> list[str]:
+        texts: list[str] = self["destination"].value() or [""]
+        return texts
+
+    def with_more_boxes(self) -> Self:
+        """Return the form with what was typed and more empty boxes, nothing judged yet."""
         typed = {
             name: field.widget.value_from_datadict(self.data, self.files, name)
             for name, field in self.fields.items()
         }
-        typed["destination"] = [*typed["destination"], ""]
-        return type(self)(initial=typed, domain=self.domain, by=self.by)
+        filled = typed["destination"] or [""]
+        room = settings.DESTINATIONS_PER_ADDRESS - len(filled)
+        typed["destination"] = [*filled, *[""] * min(MORE_BOXES, room)]
+        form = type(self)(initial=typed, domain=self.domain, by=self.by)
+        form.first_new = len(filled)
+        return form
 
     def save(self, address: ForwardingAddress) -> bool:
         """Lead the address to the destinations, or put the reason why not on the form."""
@@ -114,3 +154,18 @@ class OpenForwardForm(DestinationsForm):
     def save_new(self) -> bool:
         """Open the address, or put the reason why not on the form."""
         return self._open(self.cleaned_data["local_part"])
+
+    def existing(self) -> ForwardingAddress | None:
+        """Return the address if the reason why not is that it is forwarded already."""
+        if not self.has_error("local_part", "exists"):
+            return None
+        # Not from cleaned_data, where a field with an error is no longer found.
+        local_part = clean_local_part(self.data["local_part"])
+        return self.domain.forwarding_addresses.filter(local_part=local_part).first()
+
+
+def _is_address_or_blank(text: str) -> bool:
+    try:
+        return not text.strip() or bool(clean_destination(text))
+    except ValidationError:
+        return False

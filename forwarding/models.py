@@ -57,8 +57,7 @@ class ForwardingQuerySet(models.QuerySet["ForwardingAddress"]):
             row = self.filter(domain=domain, local_part=local_part).first()
             if row is not None and not row.is_leaving():
                 raise ValidationError(
-                    _("%(address)s is already forwarded. Change it in the list below.")
-                    % {"address": row},
+                    _("%(address)s is already forwarded.") % {"address": row},
                     code="exists",
                 )
             if row is None:

@@ -31,7 +31,7 @@ def email_forwarding(request: HttpRequest, domain: Domain) -> HttpResponse:
     )
     if request.method == "POST":
         if "another" in request.POST:
-            form = form.with_another_box()
+            form = form.with_more_boxes()
         elif form.is_valid() and form.save_new():
             messages.success(request, _saved(form.cleaned_data["local_part"], domain))
             return redirect("email_forwarding", domain.name)
@@ -78,7 +78,7 @@ def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
     )
     if request.method == "POST":
         if "another" in request.POST:
-            form = form.with_another_box()
+            form = form.with_more_boxes()
         elif form.is_valid() and form.save(forwarding):
             messages.success(request, _saved(forwarding.local_part or "*", domain))
             return redirect("email_forwarding", domain.name)
@@ -103,7 +103,7 @@ def catch_all(request: HttpRequest, domain: Domain) -> HttpResponse:
     form = DestinationsForm(request.POST or None, domain=domain, by=request.user)
     if request.method == "POST":
         if "another" in request.POST:
-            form = form.with_another_box()
+            form = form.with_more_boxes()
         elif form.is_valid() and form.save_catch_all():
             messages.success(request, _saved("*", domain))
             return redirect("email_forwarding", domain.name)

@@ -92,14 +92,30 @@ def test_every_box_keeps_its_text(sakura: Client) -> None:
         assert f'value="{typed}"' in text
 
 
-def test_another_box_is_added_without_judging(sakura: Client) -> None:
+def test_more_boxes_are_added_without_judging(sakura: Client) -> None:
     form = {"local_part": "no good", "destination": ["nonsense"], "another": "1"}
     response = sakura.post(PAGE, form)
     assert response.status_code == 200
-    assert response.text.count('name="destination"') == 2
+    assert response.text.count('name="destination"') == 4
     assert 'value="no good"' in response.text
     assert 'value="nonsense"' in response.text
     assert 'class="error"' not in response.text
+
+
+def test_no_more_boxes_are_offered_than_are_accepted(sakura: Client) -> None:
+    typed = [f"x{number}@example.org" for number in range(18)]
+    text = sakura.post(PAGE, {"local_part": "a", "destination": typed, "another": "1"}).text
+    assert text.count('name="destination"') == 20
+    assert 'name="another"' not in text
+    text = sakura.post(PAGE, {"local_part": "a", "destination": [*typed] * 2, "another": "1"}).text
+    assert text.count('name="destination"') == 21
+
+
+def test_box_that_is_wrong_is_told_from_the_others(sakura: Client) -> None:
+    form = {"local_part": "info", "destination": ["x@example.org", "nonsense", ""]}
+    text = sakura.post(PAGE, form).text
+    boxes = re.findall(r'<input name="destination"[^>]*>', text)
+    assert ["aria-invalid" in box for box in boxes] == [False, True, False]
 
 
 def test_circle_is_shown_next_to_the_destination(com: Domain, sakura: Client) -> None:
@@ -110,10 +126,12 @@ def test_circle_is_shown_next_to_the_destination(com: Domain, sakura: Client) ->
 
 
 def test_address_that_is_forwarded_already_is_pointed_to(com: Domain, sakura: Client) -> None:
-    factories.make_forward(com, "info", "x@example.org")
-    response = sakura.post(PAGE, {"local_part": "info", "destination": ["y@example.org"]})
+    row = factories.make_forward(com, "info", "x@example.org")
+    response = sakura.post(PAGE, {"local_part": "Info", "destination": ["y@example.org"]})
     assert response.status_code == 422
     assert "info@example.com is already forwarded." in response.text
+    error = response.text.partition('id="local_part-error"')[2].partition("</div>")[0]
+    assert f'href="{PAGE}{row.pk}/"' in error
     assert leads("info") == ["x@example.org"]
 
 

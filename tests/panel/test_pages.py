@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import Account
+from accounts.models import Account, Domain
 from mailhost.host import Status
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
@@ -37,6 +37,7 @@ class Page(HTMLParser):
         self.labels: list[str] = []
         self.boxes: list[str] = []
         self.without_role: list[str] = []
+        self.focus: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -54,6 +55,8 @@ class Page(HTMLParser):
         self.ids += [value for name, value in attrs if name == "id" and value]
         if ROLES.get(tag) != given.get("role") and tag in ROLES:
             self.without_role.append(tag)
+        if "autofocus" in given:
+            self.focus.append(given.get("id") or "")
         if tag == "label":
             self.labels.append(given.get("for") or "")
         if tag in {"input", "select", "textarea"} and given.get("type") != "hidden":
@@ -94,6 +97,42 @@ def pages_of_a_customer(cast: Cast) -> dict[str, str]:
         "domains": "/domains/",
         "own password": "/login/password/",
     }
+
+
+BASE = "/domains/example.com/"
+WORD = factories.PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "focus"),
+    [
+        ("users/", {"name": "no good", "password": "short"}, "name"),
+        ("users/", {"name": "fine", "password": "short"}, "password"),
+        ("users/", {"name": "wakaba", "password": WORD}, "name"),
+        ("users/", {"name": "fine", "generate": "1"}, "password"),
+        ("users/assistant/", {"name": "wakaba", "mailbox": "root", "password": "x"}, "mailbox"),
+        ("users/assistant/", {"name": "wakaba", "mailbox": "free", "password": "x"}, "password"),
+        ("users/{fixed}/password/", {"password": "short"}, "password"),
+        ("forwarding/", {"local_part": "", "destination": ["x"]}, "local_part"),
+        ("forwarding/", {"local_part": "a", "destination": ["x@x.test", "", "y"]}, "destination-3"),
+        ("forwarding/", {"local_part": "a", "destination": ["a@example.com"]}, "destination"),
+        ("forwarding/", {"destination": ["no", "x@x.test"], "another": "1"}, "destination-3"),
+        ("forwarding/catch-all/", {"destination": ["no"]}, "destination"),
+    ],
+)
+def test_focus_is_where_to_go_on(
+    sakura: Client, com: Domain, path: str, form: dict[str, object], focus: str
+) -> None:
+    response = sakura.post(BASE + path.format(fixed=com.fixed_account_id), form)
+    page = Page(response.text)
+    assert page.focus == [focus]
+
+
+def test_page_as_it_opens_leaves_the_focus_alone(cast: Cast) -> None:
+    client = logged_in(cast.sakura.user)
+    for name, path in pages_of_a_customer(cast).items():
+        if name != "own password":
+            assert Page(client.get(path).text).focus == [], name
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
