@@ -12,8 +12,6 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.formats import date_format
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -23,8 +21,7 @@ from accounts.languages import remember
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User
 from accounts.roles import in_domain, may_change_accounts, require_self_service
 from accounts.rows import Row, draw
-from propagation.models import due_from_now
-from propagation.progress import progress_of
+from propagation.progress import clock, progress_of
 
 PAGE_SIZE = 50
 ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
@@ -152,10 +149,10 @@ def change_password(request: HttpRequest, domain: Domain, account_id: Any) -> Ht
                     "The new password of %(name)s takes effect at about %(time)s. Until then the "
                     "present one works."
                 )
-                % {"name": account.name, "time": clock(due_from_now())},
+                % {"name": account.name, "time": clock(account.server)},
             )
             return redirect("user_manager", domain.name)
-    context = {"domain": domain, "account": account, "form": form, "due_at": due_from_now()}
+    context = {"domain": domain, "account": account, "form": form, "time": clock(account.server)}
     return render(request, "accounts/password.html", context, status=422 if form.errors else 200)
 
 
@@ -172,13 +169,8 @@ def will_work(account: Account) -> str:
     """Say from when a new account works."""
     return _("%(address)s will work from about %(time)s.") % {
         "address": account,
-        "time": clock(due_from_now()),
+        "time": clock(account.server),
     }
-
-
-def clock(moment: Any) -> str:
-    """Return a time of day as the reader's clock shows it."""
-    return date_format(localtime(moment), "TIME_FORMAT")
 
 
 def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Account]:

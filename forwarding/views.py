@@ -15,11 +15,12 @@ from django.views.decorators.http import require_http_methods
 from accounts.forms import ListForm
 from accounts.models import Domain, accounts_by_address
 from accounts.roles import in_domain
-from accounts.views import ORDERS, PAGE_SIZE, clock
+from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress
-from propagation.models import Change, ChangeState, due_from_now
+from propagation.models import Change, due_from_now
+from propagation.progress import clock
 
 
 @in_domain
@@ -87,7 +88,7 @@ def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
         "forwarding": forwarding,
         "form": form,
         "has_mailbox": has_mailbox,
-        "due_at": due_from_now(),
+        "time": clock(domain.server),
     }
     status = 422 if form.errors else 200
     return render(request, "forwarding/change.html", context, status=status)
@@ -107,7 +108,7 @@ def catch_all(request: HttpRequest, domain: Domain) -> HttpResponse:
         elif form.is_valid() and form.save_catch_all():
             messages.success(request, _saved("*", domain))
             return redirect("email_forwarding", domain.name)
-    context = {"domain": domain, "form": form, "forwarding": None, "due_at": due_from_now()}
+    context = {"domain": domain, "form": form, "forwarding": None, "time": clock(domain.server)}
     status = 422 if form.errors else 200
     return render(request, "forwarding/change.html", context, status=status)
 
@@ -134,6 +135,7 @@ def delete_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
         .exclude(pk=forwarding.pk)
         .first(),
         "error": error,
+        "time": clock(domain.server),
         "due_at": due_from_now(),
     }
     return render(request, "forwarding/delete.html", context, status=422 if error else 200)
@@ -151,17 +153,22 @@ def _own(domain: Domain, forwarding_id: int) -> ForwardingAddress:
 def _saved(local_part: str, domain: Domain) -> str:
     """Say from when an address leads where it was led just now."""
     key = f"address:{'' if local_part == '*' else local_part}@{domain.name}"
-    change = Change.objects.of(domain.server_id, [key]).filter(state=ChangeState.PENDING).first()
+    change = Change.objects.pending().of(domain.server_id, [key]).first()
     if change is None:
         return _("Nothing is left to change: the server already does this.")
     return _("%(address)s will be forwarded like this from about %(time)s.") % {
         "address": f"{local_part}@{domain}",
-        "time": clock(change.due_at),
+        "time": clock(domain.server, change.due_at),
     }
 
 
 def _gone(forwarding: ForwardingAddress) -> str:
+    """Say when an address goes; one that the server never had is gone already."""
+    server = forwarding.domain.server
+    change = Change.objects.pending().of(server.pk, [forwarding.key]).first()
+    if change is None:
+        return _("%(address)s is deleted; the mail server never had it.") % {"address": forwarding}
     return _("%(address)s will no longer be forwarded from about %(time)s.") % {
         "address": forwarding,
-        "time": clock(due_from_now()),
+        "time": clock(server, change.due_at),
     }

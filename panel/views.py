@@ -19,12 +19,12 @@ from accounts.forms import OpenAccountForm, add_model_errors
 from accounts.languages import is_own_path
 from accounts.models import Account, Domain
 from accounts.roles import in_domain, require_self_service
-from accounts.views import Offer, Offered, Reach, clock, render_user_manager
+from accounts.views import Offer, Offered, Reach, render_user_manager
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from propagation.cancel import cancel, group_of, with_dependents
 from propagation.models import Change, ChangeState, TooLate, due_from_now
-from propagation.progress import in_time, minutes_until
+from propagation.progress import clock, in_time, minutes_until
 from propagation.sources import source_of
 
 SHOWN_CHANGES = 20
@@ -134,7 +134,8 @@ def use_assistant(
                 "%(address)s will work from about %(time)s. The account name for your mail program "
                 "is %(name)s."
             )
-            values = {"address": address, "name": account.name, "time": clock(due_from_now())}
+            time = clock(domain.server)
+            values = {"address": address, "name": account.name, "time": time}
             messages.success(request, words % values)
             return redirect("user_manager", domain.name)
     return render_user_manager(
@@ -172,6 +173,7 @@ def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
         "forwards": removal.forwards_to(account),
         "fixed": account.fixed_for.exists(),
         "error": error,
+        "time": clock(domain.server),
         "due_at": due_from_now(),
         "trash_days": settings.TRASH_DAYS,
     }
@@ -184,7 +186,7 @@ def _deleted(account: Account) -> str:
     if change is None:
         return _("%(address)s is deleted; the mail server never had it.") % {"address": account}
     words = _("%(address)s will be deleted at about %(time)s.")
-    return words % {"address": account, "time": clock(change.due_at)}
+    return words % {"address": account, "time": clock(account.server, change.due_at)}
 
 
 @in_domain

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q
-from django.utils.timezone import now
+from django.utils.formats import date_format
+from django.utils.timezone import localtime, now
+from django.utils.translation import gettext as _
 
-from propagation.models import OPEN, Change, ChangeState
+from propagation.models import OPEN, Change, ChangeState, MailServer, due_from_now
 
 # How long a row says when its last change went live.
 RECENT = timedelta(hours=1)
@@ -80,6 +82,15 @@ def minutes_until(moment: datetime) -> int:
     """Return the whole minutes until then, rounded up; 0 when it is past."""
     left = (moment - now()).total_seconds()
     return max(0, math.ceil(left / 60))
+
+
+def clock(server: MailServer, moment: datetime | None = None) -> str:
+    """Return by the reader's clock when `server` does what is due then, or asked for just now.
+
+    While it does not answer, nobody can promise more than the earliest time.
+    """
+    time = date_format(localtime(moment or due_from_now()), "TIME_FORMAT")
+    return time if server.answers() else _("%(time)s at the earliest") % {"time": time}
 
 
 def in_time(changes: Iterable[Change]) -> list[list[Change]]:

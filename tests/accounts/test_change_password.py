@@ -26,6 +26,7 @@ def test_page_says_from_when_the_new_password_counts(
     sakura: Client, path: str, time_machine: TimeMachineFixture
 ) -> None:
     time_machine.move_to("2026-11-25T14:17:00+09:00", tick=False)
+    factories.answer()
     assert "The new password takes effect at about 14:32." in sakura.get(path).text
     text = sakura.post(path, {"password": NEW}, follow=True).text
     assert "The new password of tanaka takes effect at about 14:32." in text

@@ -31,9 +31,10 @@ def test_home_shows_domain_plan_server_and_places(
 
 
 def test_home_shows_what_is_on_its_way_and_what_was_done(com: Domain, sakura: Client) -> None:
+    factories.answer()
     factories.make_account(com, "done")
     factories.settle()
-    assert "Nothing is waiting" in sakura.get(HOME).text
+    assert "Nothing is waiting: everything you see" in sakura.get(HOME).text
     factories.make_account(com, "info")
     text = sakura.get(HOME).text
     assert "Add the account info" in text
