@@ -18,6 +18,9 @@ from passlib.hash import bcrypt, sha512_crypt
 ROUNDS = {"SHA512-CRYPT": (1000, 10_000, 999_999), "BLF-CRYPT": (4, 10, 16)}
 SCHEMES: dict[str, Any] = {"SHA512-CRYPT": sha512_crypt, "BLF-CRYPT": bcrypt}
 LONGEST = 64  # bcrypt refuses more than 72 bytes
+# A password that nobody knows is hashed with this salt, which no other hash has: so the mark
+# travels with the hash wherever that goes. It need not be costly, being as good as a key.
+NOBODYS = "{SHA512-CRYPT}$6$rounds=1000$NobodyKnowsThis.$"
 # Without characters that look alike in print.
 ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
@@ -41,8 +44,14 @@ def verify(password: str, stored: str) -> bool:
 
 
 def unusable_hash() -> str:
-    """Return the hash of a password that nobody knows."""
-    return make_hash(generate())
+    """Return the hash of a password that nobody knows, recognised by is_unusable()."""
+    hasher = sha512_crypt.using(rounds=1000, salt=NOBODYS.split("$")[-2])
+    return f"{{SHA512-CRYPT}}{hasher.hash(generate())}"
+
+
+def is_unusable(stored: str) -> bool:
+    """Whether this is the hash of a password that nobody knows."""
+    return stored.startswith(NOBODYS)
 
 
 def generate() -> str:

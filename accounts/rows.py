@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from django.template.loader import render_to_string
@@ -34,6 +34,7 @@ class Row:
     addresses: list[str]
     passed_by: bool
     fixed: bool
+    no_password: bool = False
     drawn: SafeString | None = None
 
     @property
@@ -46,14 +47,14 @@ def draw(rows: Iterable[Row], domain: Domain) -> Iterator[Row]:
     """Yield the rows, and draw those that are live and unchanged; the template draws the rest."""
     language, editable = get_language(), may_change_accounts(domain)
     for row in rows:
-        if row.progress.at_rest:
+        if row.progress.at_rest and not row.no_password:
             shape = (bool(row.addresses), row.passed_by, row.fixed)
             pattern = _pattern(language, domain.name, editable, shape)
             addresses = ", ".join(row.addresses)
             drawn = format_html(
                 pattern, name=row.account.name, id=row.account.pk, addresses=addresses
             )
-            yield Row(row.account, LIVE, row.addresses, row.passed_by, row.fixed, drawn)
+            yield replace(row, drawn=drawn)
         else:
             yield row
 

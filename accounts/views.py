@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from django.contrib import messages
 from django.contrib.auth.views import LoginView
 from django.core.paginator import Page, Paginator
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -176,7 +176,10 @@ def will_work(account: Account) -> str:
 def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Account]:
     """Return the part of the list that was asked for; a number too high gives the last one."""
     pinned = Exists(Domain.objects.filter(fixed_account=OuterRef("pk")))
-    accounts = domain.accounts.annotate(pinned=pinned).only("name", "domain", "server")
+    # Asked of the database, so that no hash is loaded for a page.
+    no_password = Q(password_hash__startswith=passwords.NOBODYS)
+    accounts = domain.accounts.annotate(pinned=pinned, no_password=no_password)
+    accounts = accounts.only("name", "domain", "server")
     accounts = accounts.order_by(ORDERS[listing.order()], "pk")
     if text := listing.text():
         accounts = accounts.filter(name__contains=text.partition("@")[0])
@@ -195,6 +198,7 @@ def _rows(domain: Domain, page: Page[Account], reach: Reach) -> list[Row]:
             addresses=sorted(reached[account.address].addresses),
             passed_by=reached[account.address].passed_by(account.address),
             fixed=bool(getattr(account, "pinned", False)),
+            no_password=bool(getattr(account, "no_password", False)),
         )
         for account in accounts
     ]

@@ -188,11 +188,15 @@ class ForwardingAddress(models.Model):
 
     def drop(self, destination: str, *, by: Any = None, group: uuid.UUID | None = None) -> None:
         """No longer lead to `destination`; without another one the address is withdrawn."""
-        rest = [to for to in self.leads_to() if to.lower() != destination.lower()]
-        if rest and rest != [self.address]:
+        if rest := self.without(destination):
             self.lead(rest, by=by, group=group)
         else:
             self.withdraw(by=by, group=group)
+
+    def without(self, destination: str) -> list[str]:
+        """Return where the address leads besides; a copy in its own mailbox needs no forward."""
+        rest = [to for to in self.leads_to() if to.lower() != destination.lower()]
+        return [] if rest == [self.address] else rest
 
     def restore(self, was: Address | None) -> None:
         """Return to what the server holds, for a change that was just cancelled."""

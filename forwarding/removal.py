@@ -39,18 +39,21 @@ def _check_after_the_trash(account: Account) -> None:
         routes.check(account.address, [catch_all.address], customer_id=domain.customer_id)
 
 
-def forwards_to(account: Account) -> list[tuple[ForwardingAddress, bool]]:
-    """Return the owner's forwards that lead to `account`, and whether each goes with it."""
+def forwards_to(account: Account) -> list[tuple[ForwardingAddress, list[str]]]:
+    """Return the owner's forwards to `account`, and where each leads without it ([]: it goes)."""
     rows = (
         ForwardingAddress.objects.naming(account.address)
         .filter(domain__customer=account.domain.customer_id)
         .select_related("domain")
         .prefetch_related("destinations")
     )
-    return [
-        (row, not [to for to in row.leads_to() if to not in (account.address, row.address)])
-        for row in rows
-    ]
+    return [(row, row.without(account.address)) for row in rows if not row.is_leaving()]
+
+
+def onward(account: Account) -> list[str]:
+    """Return where mail for the account's own address is forwarded once the account is gone."""
+    own = account.domain.forwarding_addresses.filter(local_part=account.name).first()
+    return own.without(account.address) if own and not own.is_leaving() else []
 
 
 def restore_account(

@@ -14,13 +14,14 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.forms import ListForm
 from accounts.models import Domain, accounts_by_address
+from accounts.names import readable_address
 from accounts.roles import in_domain
 from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress
 from propagation.models import Change, due_from_now
-from propagation.progress import clock
+from propagation.progress import clock, progress_of
 
 
 @in_domain
@@ -134,6 +135,8 @@ def delete_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
         "catch_all": domain.forwarding_addresses.filter(local_part="")
         .exclude(pk=forwarding.pk)
         .first(),
+        "leads": [readable_address(to) for to in forwarding.leads_to()],
+        "never_there": progress_of(domain.server_id, [forwarding.key])[forwarding.key].never_there,
         "error": error,
         "time": clock(domain.server),
         "due_at": due_from_now(),

@@ -11,24 +11,28 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts import passwords
 from accounts.forms import OpenAccountForm, add_model_errors
 from accounts.languages import is_own_path
 from accounts.models import Account, Domain
+from accounts.names import readable_address
 from accounts.roles import in_domain, require_self_service
 from accounts.views import Offer, Offered, Reach, render_user_manager
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from propagation.cancel import cancel, group_of, with_dependents
 from propagation.models import Change, ChangeState, TooLate, due_from_now
-from propagation.progress import clock, in_time, minutes_until
+from propagation.progress import clock, in_time, minutes_until, progress_of
 from propagation.sources import source_of
 
 SHOWN_CHANGES = 20
 CHECKED_FORWARDS = 200
+NAMED_CHANGES = 5
 
 
 @require_safe
@@ -83,6 +87,7 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
         "failing": [group for group in groups if group["cause"]],
         "dead": [row for row in rows if any(lead.nowhere for lead in row.leads)][:5],
         "moving": bool(groups),
+        "no_password": passwords.is_unusable(domain.fixed_account.password_hash),
     }
     return render(request, "panel/domain_home.html", context)
 
@@ -170,7 +175,9 @@ def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
     context = {
         "domain": domain,
         "account": account,
-        "forwards": removal.forwards_to(account),
+        "forwards": [(row, _listed(rest)) for row, rest in removal.forwards_to(account)],
+        "onward": _listed(removal.onward(account)),
+        "never_there": progress_of(account.server_id, [account.key])[account.key].never_there,
         "fixed": account.fixed_for.exists(),
         "error": error,
         "time": clock(domain.server),
@@ -178,6 +185,10 @@ def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
         "trash_days": settings.TRASH_DAYS,
     }
     return render(request, "panel/delete_account.html", context, status=422 if error else 200)
+
+
+def _listed(addresses: list[str]) -> str:
+    return ", ".join(map(readable_address, addresses))
 
 
 def _deleted(account: Account) -> str:
@@ -209,14 +220,25 @@ def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpR
         }
         return render(request, "panel/cancel_change.html", context)
     try:
-        cancel(together)
+        gone = cancel(together)
     except TooLate:
         return _too_late(request, back)
     except ValidationError as error:
         messages.error(request, _("This cannot be taken back: %s") % " ".join(error.messages))
     else:
-        messages.success(request, _("Taken back. Nothing changes on the mail server."))
+        words = _("Taken back: %s. Nothing changes on the mail server.")
+        messages.success(request, words % _named(gone))
     return HttpResponseRedirect(back)
+
+
+def _named(changes: list[Change]) -> str:
+    """Say what changes do, in the length of a note."""
+    words = [source_of(change.key).describe(change) for change in changes]
+    more = len(words) - NAMED_CHANGES
+    if more > 0:
+        rest = ngettext("and %(more)s more", "and %(more)s more", more) % {"more": more}
+        words[NAMED_CHANGES:] = [rest]
+    return " / ".join(words)
 
 
 def _is_the_operators(change: Change) -> bool:

@@ -57,6 +57,11 @@ class Progress:
         return self.change is not None and self.change.creates
 
     @property
+    def never_there(self) -> bool:
+        """Whether the record could be deleted at once, since no server has heard of it."""
+        return self.pending and self.creating
+
+    @property
     def due_at(self) -> datetime | None:
         """When the change is to be live."""
         return None if self.change is None else self.change.due_at

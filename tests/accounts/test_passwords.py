@@ -65,6 +65,15 @@ def test_hash_verifies_its_own_password_and_no_other(scheme: str) -> None:
     assert not passwords.verify("another", stored)
 
 
+def test_hash_of_nobodys_password_is_known_by_its_form(scheme: str) -> None:
+    nobodys = passwords.unusable_hash()
+    grammar.check_password_hash(nobodys)
+    assert passwords.is_unusable(nobodys)
+    assert nobodys != passwords.unusable_hash()
+    assert not passwords.verify("", nobodys)
+    assert not passwords.is_unusable(passwords.make_hash(WORD))
+
+
 def test_two_hashes_of_one_password_differ(scheme: str) -> None:
     assert passwords.make_hash(WORD) != passwords.make_hash(WORD)
 

@@ -52,12 +52,27 @@ def test_forwards_leave_the_account_and_those_without_another_end_go(tanaka: Acc
 
 @pytest.mark.usefixtures("forwards")
 def test_confirmation_names_each_forward_and_what_becomes_of_it(tanaka: Account) -> None:
-    named = {str(row): goes for row, goes in removal.forwards_to(tanaka)}
-    assert named == {
-        "only@example.com": True,
-        "both@example.com": False,
-        "tanaka@example.com": False,
+    assert {str(row): rest for row, rest in removal.forwards_to(tanaka)} == {
+        "only@example.com": [],
+        "both@example.com": ["x@example.org"],
+        "tanaka@example.com": ["y@example.org"],
     }
+    assert removal.onward(tanaka) == ["y@example.org"]
+
+
+@pytest.mark.usefixtures("forwards")
+def test_forward_that_goes_by_itself_is_not_named(com: Domain, tanaka: Account) -> None:
+    for row in com.forwarding_addresses.all():
+        row.withdraw()
+    assert removal.forwards_to(tanaka) == []
+    assert removal.onward(tanaka) == []
+
+
+def test_copy_in_another_mailbox_of_its_own_keeps_no_forward(com: Domain, tanaka: Account) -> None:
+    factories.make_account(com, "suzuki")
+    row = factories.make_forward(com, "suzuki", "suzuki@example.com", tanaka.address)
+    factories.settle()
+    assert removal.forwards_to(tanaka) == [(row, [])]
 
 
 @pytest.mark.usefixtures("forwards")

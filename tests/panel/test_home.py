@@ -11,6 +11,7 @@ from forwarding.models import ForwardingAddress
 from mailhost.host import Status
 from propagation.models import Change, ChangeState
 from tests import factories
+from tests.conftest import Cast
 
 HOME = "/domains/example.com/"
 
@@ -61,7 +62,8 @@ def test_single_change_is_taken_back_at_once(com: Domain, sakura: Client) -> Non
     account = factories.make_account(com, "info")
     response = sakura.post(cancel_path(account.key), {"next": f"{HOME}users/"}, follow=True)
     assert response.redirect_chain == [(f"{HOME}users/", 302)]
-    assert "Taken back." in response.text
+    words = "Taken back: Add the account info. Nothing changes on the mail server."
+    assert words in response.text
     assert not Account.objects.filter(name="info").exists()
 
 
@@ -72,9 +74,20 @@ def test_several_changes_are_named_before_they_are_taken_back(com: Domain, sakur
     assert "Add the account myinfo" in text
     assert "Forward info@example.com to myinfo@example.com" in text
     assert Change.objects.pending().count() == 2
-    sakura.post(path, {"sure": "1"})
+    text = sakura.post(path, {"sure": "1"}, follow=True).text
+    assert "Forward info@example.com to myinfo@example.com / Add the account myinfo." in text
     assert not Change.objects.pending().exists()
     assert not ForwardingAddress.objects.exists()
+
+
+def test_note_about_many_changes_stays_short(com: Domain, sakura: Client) -> None:
+    account = factories.make_account(com, "many")
+    for number in range(8):
+        factories.make_forward(com, f"to{number}", account.address)
+    text = sakura.post(cancel_path(account.key), {"sure": "1"}, follow=True).text
+    note = text.partition("Taken back: ")[2].partition("</p>")[0]
+    assert note.count("Forward to") == 5
+    assert "/ and 4 more. Nothing changes" in note
 
 
 def test_change_on_its_way_is_too_late(com: Domain, sakura: Client) -> None:
@@ -123,8 +136,47 @@ def test_confirmation_names_what_is_lost_and_which_forwards_lead_there(
     text = sakura.get(f"{HOME}users/{tanaka.pk}/delete/").text
     assert "All mail in the mailbox. We keep it for 14 days" in text
     assert "is deleted with it: it leads nowhere else." in text.partition("only@example.com")[2]
-    assert "stays, without this account." in text.partition("both@example.com")[2]
+    assert "stays, and from then on leads only to x@example.org." in text
+    assert "Senders get an error." in text
     assert Change.objects.pending().filter(key=tanaka.key).count() == 0
+
+
+def test_confirmation_says_that_the_address_is_forwarded_on(
+    com: Domain, sakura: Client, tanaka: Account
+) -> None:
+    factories.make_forward(com, "tanaka", tanaka.address, "x@日本語.jp")
+    text = sakura.get(f"{HOME}users/{tanaka.pk}/delete/").text
+    assert "Mail for its address then goes only to x@日本語.jp." in text
+    assert "Senders get an error." not in text
+
+
+def test_confirmation_of_what_the_server_never_had_promises_no_way_back(
+    com: Domain, sakura: Client
+) -> None:
+    account = factories.make_account(com, "info")
+    row = factories.make_forward(com, "sales", "x@example.org")
+    for path in (f"users/{account.pk}/delete/", f"forwarding/{row.pk}/delete/"):
+        text = sakura.get(f"{HOME}{path}").text
+        assert "it is deleted at once, and that cannot be taken back." in text
+        assert "you can take this back" not in text
+
+
+def test_fixed_account_without_a_password_is_pointed_out(cast: Cast, sakura: Client) -> None:
+    domain = Domain.objects.open(
+        customer=cast.sakura, name="shop.example", plan=cast.plan, server=cast.server
+    )
+    factories.settle()
+    path = f"/domains/shop.example/users/{domain.fixed_account_id}/password/"
+    for page in ("", "users/"):
+        text = sakura.get(f"/domains/shop.example/{page}").text
+        assert f'href="{path}">Set a password' in text, page
+        assert "In use" not in text, page
+    sakura.post(path, {"password": factories.PASSWORD})
+    text = sakura.get("/domains/shop.example/users/").text
+    assert "New password waiting" in text
+    assert "Set a password" not in text
+    assert "has no password yet" not in sakura.get("/domains/shop.example/").text
+    assert "has no password yet" not in sakura.get(HOME).text
 
 
 def test_confirmed_deletion_is_on_its_way(sakura: Client, tanaka: Account) -> None:
