@@ -15,6 +15,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.cache import never_cache
 
 from accounts.models import Domain
+from accounts.typed import over_a_login
 from mailhost import grammar
 
 P = ParamSpec("P")
@@ -29,6 +30,7 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
 
     @never_cache
     @reload_when_logged_out
+    @over_a_login
     @login_required
     @wraps(view)
     def guarded(request: HttpRequest, domain: str, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts import passwords
+from accounts import passwords, typed
 from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User
@@ -76,7 +76,9 @@ def user_manager(
     request: HttpRequest, domain: Domain, *, reach: Reach, offer: Offer
 ) -> HttpResponse:
     """List the domain's accounts, and add one."""
-    form = OpenAccountForm(request.POST or None, domain=domain, by=request.user)
+    form = OpenAccountForm(
+        request.POST or None, initial=typed.kept(request), domain=domain, by=request.user
+    )
     taken = ""
     if request.method == "POST":
         require_self_service(domain)

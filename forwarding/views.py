@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from accounts import typed
 from accounts.forms import ListForm
 from accounts.models import Domain, accounts_by_address
 from accounts.names import readable_address
@@ -28,9 +29,8 @@ from propagation.progress import clock, progress_of
 @require_http_methods(["GET", "HEAD", "POST"])
 def email_forwarding(request: HttpRequest, domain: Domain) -> HttpResponse:
     """List the domain's forwarding addresses, and add one."""
-    form = OpenForwardForm(
-        request.POST or None, initial={"keep_copy": True}, domain=domain, by=request.user
-    )
+    initial = {"keep_copy": True} | typed.kept(request)
+    form = OpenForwardForm(request.POST or None, initial=initial, domain=domain, by=request.user)
     if request.method == "POST":
         if "another" in request.POST:
             form = form.with_more_boxes()
@@ -74,7 +74,7 @@ def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
     leads = [to for to in forwarding.leads_to() if to != forwarding.address]
     form = DestinationsForm(
         request.POST or None,
-        initial={"destination": leads, "keep_copy": forwarding.keeps_copy()},
+        initial={"destination": leads, "keep_copy": forwarding.keeps_copy()} | typed.kept(request),
         domain=domain,
         by=request.user,
     )
@@ -102,7 +102,9 @@ def catch_all(request: HttpRequest, domain: Domain) -> HttpResponse:
     existing = domain.forwarding_addresses.filter(local_part="").first()
     if existing is not None and not existing.is_leaving():
         return redirect("change_forwarding", domain.name, existing.pk)
-    form = DestinationsForm(request.POST or None, domain=domain, by=request.user)
+    form = DestinationsForm(
+        request.POST or None, initial=typed.kept(request), domain=domain, by=request.user
+    )
     if request.method == "POST":
         if "another" in request.POST:
             form = form.with_more_boxes()

@@ -10,13 +10,14 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import passwords
+from accounts import passwords, typed
 from accounts.forms import OpenAccountForm, add_model_errors
 from accounts.languages import is_own_path
 from accounts.models import Account, Domain
@@ -45,6 +46,27 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def to_the_panel(request: HttpRequest) -> HttpResponse:
     """Lead the manual's old address to the panel; what the query string says is ignored."""
     return HttpResponseRedirect(f"{settings.PANEL_URL}/")
+
+
+@never_cache
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Say what to do where a form's token is no longer good, and lead back to the form."""
+    back = _own_page(request)
+    response = HttpResponse(status=403)
+    # Another site's form must not leave its text in ours.
+    kept = bool(back) and typed.keep(request, response)
+    context = {"back": back, "kept": kept}
+    response.content = render_to_string("403_csrf.html", context, request)
+    return response
+
+
+def _own_page(request: HttpRequest) -> str:
+    """Return the path of the panel's page that sent a form; "" if it came from elsewhere."""
+    own = f"{request.scheme}://{request.get_host()}"
+    page = request.headers.get("Referer", "")
+    if request.headers.get("Origin") != own or not page.startswith(f"{own}/"):
+        return ""
+    return page.removeprefix(own)
 
 
 @never_cache
@@ -121,8 +143,8 @@ def use_assistant(
     if request.method == "GET":
         return redirect("user_manager", domain.name)
     require_self_service(domain)
-    typed = {"name": request.POST.get("mailbox", ""), "password": request.POST.get("password", "")}
-    form = OpenAccountForm(typed, domain=domain, by=request.user)
+    sent = {"name": request.POST.get("mailbox", ""), "password": request.POST.get("password", "")}
+    form = OpenAccountForm(sent, domain=domain, by=request.user)
     try:
         wanted = clean_local_part(request.POST.get("name", ""))
     except ValidationError:
