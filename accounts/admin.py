@@ -3,15 +3,17 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from accounts import names
 from accounts.models import Customer, Domain, Plan, User
 
 
@@ -25,49 +27,83 @@ class SetPasswordLink(forms.Widget):
         return format_html('<a class="button" href="../password/">{}</a>', _("Set a new password"))
 
 
-class OpeningForm(forms.ModelForm):  # type: ignore[type-arg]
-    """An add form whose object is made by the model's own door, `open()`.
+class DoorForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form whose object is edited by one of the model's own doors.
 
-    The page runs in one transaction; what open() refuses stands on the form.
+    The page runs in one transaction; what the door refuses stands on the form, next to
+    the field `blamed`.
     """
 
     by: Any = None
+    blamed: str | None = None
+
+    def act(self) -> None:
+        """Do with `self.instance` what `cleaned_data` says."""
+        raise NotImplementedError
+
+    def _post_clean(self) -> None:
+        if self.errors:
+            return
+        try:
+            self.act()
+        except ValidationError as error:
+            self.add_error(self.blamed, error.messages)
+
+    def save(self, commit: bool = True) -> Any:
+        """Return the object, which the door has saved."""
+        return self.instance
+
+    def _save_m2m(self) -> None:
+        """Leave it to the door, which has."""
+
+    save_m2m = _save_m2m
+
+
+class OpeningForm(DoorForm):
+    """An add form whose object is made by the model's own door, `open()`."""
 
     def open(self) -> Any:
         """Create the object from `cleaned_data`."""
         raise NotImplementedError
 
-    def _post_clean(self) -> None:
-        if self.errors or not self.instance._state.adding:
-            return
-        try:
-            self.instance = self.open()
-        except ValidationError as error:
-            self.add_error(None, error.messages)
-
-    def save(self, commit: bool = True) -> Any:
-        """Return what open() made."""
-        return self.instance
-
-    def _save_m2m(self) -> None:
-        """Leave it to open(), which has."""
-
-    save_m2m = _save_m2m
+    def act(self) -> None:
+        """Open the object."""
+        self.instance = self.open()
 
 
-class OpeningAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AddressSearch(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Finds by a whole address, or its beginning, and by domains as people write them."""
+
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Return the condition for `local_part` at a domain whose name begins like this."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[Any, bool]:
+        """Return the rows, and whether one may be there twice."""
+        local_part, at, domain = search_term.strip().rpartition("@")
+        domain = names.stored_domain(domain)
+        if at:
+            return queryset.filter(self.at_address(local_part.lower(), domain)), True
+        return super().get_search_results(request, queryset, domain)
+
+
+class OpeningAdmin(AddressSearch):
     """Adds by an OpeningForm, and shows everything else read-only unless said otherwise."""
 
     add_form: type[OpeningForm]
+    change_form: type[DoorForm] | None = None
     editable: tuple[str, ...] = ()
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Use the add form for a new object."""
-        if obj is None:
-            kwargs["form"] = type("AddForm", (self.add_form,), {"by": request.user})
-            kwargs["fields"] = self.add_form._meta.fields
+        """Use the add form for a new object, and the change form, if any, for another."""
+        form = self.add_form if obj is None else self.change_form
+        if form:
+            kwargs["form"] = type("Form", (form,), {"by": request.user})
+            kwargs["fields"] = form._meta.fields
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -84,7 +120,7 @@ class OpeningAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [name for name in fields if name not in (self.exclude or ())]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save nothing: the add form has, and the rest is read-only."""
+        """Save nothing: the forms have, and the rest is read-only."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Deletion goes through propagation, by an action."""
@@ -151,8 +187,32 @@ class DomainAdmin(OpeningAdmin):
     """Hosted domains."""
 
     add_form = OpenDomainForm
-    list_display = ["name", "customer", "plan", "server", "certificate_until"]
+    editable = ("plan",)
+    list_display = ["readable_name", "customer", "plan", "server", "certificate_until"]
     list_select_related = ["customer", "plan", "server"]
     list_filter = ["server", "plan"]
     search_fields = ["name", "customer__name"]
     autocomplete_fields = ["customer"]
+
+    @admin.display(description=_("domain name"), ordering="name")
+    def readable_name(self, obj: Domain) -> str:
+        """Return the name in its own script."""
+        return str(obj)
+
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Find the domain of an address."""
+        return Q(name__startswith=domain)
+
+    def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
+        """Bring another plan to the server; more accounts than it has are allowed, and said."""
+        if not change or "plan" not in form.changed_data:
+            return
+        obj.change_plan(obj.plan, by=request.user)
+        used, limit = obj.accounts.count(), obj.plan.account_limit
+        if used > limit:
+            words = _(
+                "The plan has %(limit)d accounts, and %(domain)s uses %(used)d. They stay; none "
+                "can be added before there are fewer."
+            )
+            values = {"domain": obj, "used": used, "limit": limit}
+            self.message_user(request, words % values, messages.WARNING)

@@ -89,6 +89,14 @@ def clean_domain_name(text: str) -> str:
     return name
 
 
+def stored_domain(text: str) -> str:
+    """Return what somebody looks for in the form in which domain names are stored."""
+    try:
+        return clean_domain_name(text)
+    except ValidationError:
+        return text.strip().lower()
+
+
 def readable_domain(name: str) -> str:
     """Return a domain as people read it: xn-- labels in their own script."""
     if "xn--" not in name:

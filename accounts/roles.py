@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from accounts.models import Domain
 from accounts.typed import over_a_login
 from mailhost import grammar
+from propagation.models import Change
 
 P = ParamSpec("P")
 DomainView = Callable[Concatenate[HttpRequest, Domain, P], HttpResponse]
@@ -62,6 +63,24 @@ def reload_when_logged_out(view: Callable[..., HttpResponse]) -> Callable[..., H
 def may_change_accounts(domain: Domain) -> bool:
     """Whether the domain's owner adds and deletes accounts without asking us (manual, 1.3)."""
     return domain.plan.self_service
+
+
+def may_take_back(domain: Domain, change: Change) -> bool:
+    """Whether the domain's owner may take this pending change back.
+
+    What the operator alone decides is not the owner's to take back: on some plans that an
+    account comes or goes, and on all of them its size and the domain itself.
+    """
+    kind = change.key.partition(":")[0]
+    if kind == "address":
+        return True
+    if kind != "mailbox":
+        # That of a domain's opening cannot be done is for its own words to say.
+        return change.creates
+    if change.creates or change.removes:
+        return may_change_accounts(domain)
+    # A new password is all that the owner can change, and it stands in neither of the two.
+    return bool(change.before == change.after)
 
 
 def require_self_service(domain: Domain) -> None:

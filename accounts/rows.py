@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
 from accounts.models import Account, Domain
-from accounts.roles import may_change_accounts
+from accounts.roles import may_change_accounts, may_take_back
 from propagation.progress import LIVE, Progress
 
 # Characters for private use and an id that nothing has: they stand in no text of a page.
@@ -38,9 +38,12 @@ class Row:
     drawn: SafeString | None = None
 
     @property
-    def opening(self) -> bool:
-        """Whether the account is on its way together with its domain."""
-        return self.fixed and self.progress.creating
+    def take_back(self) -> bool:
+        """Whether its newest change can be taken back here; the opening of a domain cannot."""
+        change = self.progress.change
+        if change is None or not self.progress.pending or (self.fixed and change.creates):
+            return False
+        return may_take_back(self.account.domain, change)
 
 
 def draw(rows: Iterable[Row], domain: Domain) -> Iterator[Row]:

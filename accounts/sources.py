@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain
+from accounts.names import readable_domain
 from mailhost.records import HostedDomain, Mailbox
 from propagation.models import Change, MailServer, parts
 
@@ -42,10 +43,10 @@ class DomainSource:
 
     def describe(self, change: Change) -> str:
         """Say what happens to the domain."""
-        name = change.key.partition(":")[2]
+        name = {"name": readable_domain(_name(change))}
         if change.removes:
-            return _("Close the domain %(name)s") % {"name": name}
-        return _("Open the domain %(name)s") % {"name": name}
+            return _("Close the domain %(name)s") % name
+        return _("Open the domain %(name)s") % name
 
 
 class MailboxSource:

@@ -5,10 +5,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import OpeningAdmin, OpeningForm
+from accounts.admin import DoorForm, OpeningAdmin, OpeningForm
+from accounts.names import readable_address
 from forwarding.models import ForwardingAddress
 
 
@@ -47,11 +49,36 @@ class OpenForwardingForm(OpeningForm):
         )
 
 
+class LeadForm(DoorForm):
+    """Where an address leads, by the rules of the customer's page."""
+
+    destinations = forms.CharField(
+        label=_("Destinations"), widget=forms.Textarea, help_text=_("One address per line.")
+    )
+    blamed = "destinations"
+
+    class Meta:
+        model = ForwardingAddress
+        fields: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Show the present destinations."""
+        super().__init__(*args, **kwargs)
+        self.initial["destinations"] = "\n".join(map(readable_address, self.instance.leads_to()))
+
+    def act(self) -> None:
+        """Lead the address there; an edit of nothing shall not move the time of another."""
+        if self.has_changed():
+            lines = self.cleaned_data["destinations"].splitlines()
+            self.instance.lead(lines, by=self.by)
+
+
 @admin.register(ForwardingAddress)
 class ForwardingAdmin(OpeningAdmin):
     """Forwarding addresses of every domain."""
 
     add_form = OpenForwardingForm
+    change_form = LeadForm
     list_display = ["__str__", "destination_list", "domain"]
     list_select_related = ["domain"]
     list_filter = ["domain__server"]
@@ -63,15 +90,15 @@ class ForwardingAdmin(OpeningAdmin):
         """Fetch the destinations of a page at once."""
         return super().get_queryset(request).prefetch_related("destinations")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Show where the address leads."""
-        fields = super().get_readonly_fields(request, obj)
-        return [*fields, "destination_list"] if obj else fields
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Find an address by itself, and by where it leads."""
+        own = Q(local_part=local_part.removeprefix("*"), domain__name__startswith=domain)
+        return own | Q(destinations__lowered__startswith=f"{local_part}@{domain}")
 
     @admin.display(description=_("Destinations"))
     def destination_list(self, obj: ForwardingAddress) -> str:
         """Return the destinations in one line."""
-        return ", ".join(obj.leads_to())
+        return ", ".join(map(readable_address, obj.leads_to()))
 
     @admin.action(description=_("Delete after the delay"))
     def delete_after_the_delay(self, request: HttpRequest, queryset: Any) -> None:

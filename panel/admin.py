@@ -1,16 +1,31 @@
-"""The operator's pages for accounts and deleted accounts, which need forwarding as well."""
+"""The operator's pages that need several apps: accounts, deleted accounts, the outbox."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Model, Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import OpeningAdmin, OpeningForm
-from accounts.models import Account, DeletedAccount
+from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm
+from accounts.models import Account, DeletedAccount, Domain
+from accounts.names import readable_domain
 from forwarding import removal
+from forwarding.models import ForwardingAddress
+from propagation.cancel import cancel
+from propagation.models import Change, TooLate
+from propagation.sources import source_of, sources
+from propagation.tasks import sweep
+
+# What a record of each kind is, for the filter of the outbox.
+KINDS: dict[str, type[Model]] = {
+    "domain": Domain,
+    "mailbox": Account,
+    "address": ForwardingAddress,
+}
 
 
 class OpenAccountAdminForm(OpeningForm):
@@ -41,6 +56,10 @@ class AccountAdmin(OpeningAdmin):
     editable = ("quota_bytes",)
     actions = ["delete_after_the_delay"]
 
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Find an account by its address."""
+        return Q(name=local_part, domain__name__startswith=domain)
+
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         """Bring another mailbox size to the server."""
         if change and "quota_bytes" in form.changed_data:
@@ -57,14 +76,15 @@ class AccountAdmin(OpeningAdmin):
                 self.message_user(request, words, messages.ERROR)
 
 
-class RestoreForm(forms.ModelForm):  # type: ignore[type-arg]
+class RestoreForm(DoorForm):
     """Bring a deleted account back, under another name where the old one is taken."""
 
-    by: Any = None
     restore_as = forms.CharField(
         label=_("Bring back under the name"),
         help_text=_("The old name, or another one if it has been taken since."),
     )
+
+    blamed = "restore_as"
 
     class Meta:
         model = DeletedAccount
@@ -75,26 +95,13 @@ class RestoreForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.initial["restore_as"] = self.instance.name
 
-    def _post_clean(self) -> None:
-        if self.errors:
-            return
-        try:
-            removal.restore_account(self.instance, name=self.cleaned_data["restore_as"], by=self.by)
-        except ValidationError as error:
-            self.add_error("restore_as", error.messages)
-
-    def save(self, commit: bool = True) -> Any:
-        """Return the object; the account is back already."""
-        return self.instance
-
-    def _save_m2m(self) -> None:
-        """Nothing is left to save."""
-
-    save_m2m = _save_m2m
+    def act(self) -> None:
+        """Bring the account back."""
+        removal.restore_account(self.instance, name=self.cleaned_data["restore_as"], by=self.by)
 
 
 @admin.register(DeletedAccount)
-class DeletedAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class DeletedAccountAdmin(AddressSearch):
     """What lies in the trash. Saving an object's page brings the account back."""
 
     form = RestoreForm
@@ -105,6 +112,10 @@ class DeletedAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     fields = ["domain", "server", "name", "deleted_at", "kept_until", "restore_as"]
     readonly_fields = ["domain", "server", "name", "deleted_at", "kept_until"]
     actions = ["restore"]
+
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Find a deleted account by its address."""
+        return Q(name=local_part, domain__name__startswith=domain)
 
     @admin.display(description=_("kept until"))
     def kept_until(self, obj: DeletedAccount) -> Any:
@@ -148,3 +159,96 @@ class DeletedAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The mail must go first: manage.py purge_trash."""
         return False
+
+
+class KindFilter(admin.SimpleListFilter):
+    """The outbox by what its changes are about."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the kinds in the order in which a server is rebuilt."""
+        return [
+            (kind, KINDS[kind]._meta.verbose_name_plural if kind in KINDS else kind)
+            for kind in sources()
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the changes of the chosen kind."""
+        return queryset.filter(key__startswith=f"{self.value()}:") if self.value() else queryset
+
+
+@admin.register(Change)
+class ChangeAdmin(AddressSearch):
+    """The outbox. Nothing is edited here; changes are moved by actions."""
+
+    list_display = [
+        *("words", "of_domain", "server", "state", "due_at", "ended_at", "attempts", "made_by")
+    ]
+    list_select_related = ["server", "made_by"]
+    list_filter = ["state", "server", KindFilter]
+    search_fields = ["key", "domain"]
+    date_hierarchy = "made_at"
+    # Named one by one, so that no secret is ever among them.
+    fields = [
+        *("words", "of_domain", "server", "state", "made_by", "made_at", "due_at", "started_at"),
+        *("ended_at", "attempts", "retry_at", "cause", "trouble"),
+        *("key", "before", "after", "renews_password"),
+    ]
+    actions = ["apply_now", "take_back", "retry"]
+    show_full_result_count = False
+
+    @admin.display(description=_("change"), ordering="key")
+    def words(self, obj: Change) -> str:
+        """Say what the change does, as its customer reads it."""
+        return source_of(obj.key).describe(obj)
+
+    @admin.display(description=_("domain"), ordering="domain")
+    def of_domain(self, obj: Change) -> str:
+        """Return the domain's name in its own script."""
+        return readable_domain(obj.domain)
+
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Find what is done to an address, by whatever kind of record."""
+        mailbox = Q(key=f"mailbox:{local_part}", domain__startswith=domain)
+        return mailbox | Q(key__contains=f":{local_part.removeprefix('*')}@{domain}")
+
+    @admin.action(description=_("Apply now"))
+    def apply_now(self, request: HttpRequest, queryset: Any) -> None:
+        """Do not wait for the due time."""
+        count = queryset.hurry()
+        transaction.on_commit(sweep.delay, robust=True)
+        self.message_user(request, _("%d change(s) are due now.") % count)
+
+    @admin.action(description=_("Cancel"))
+    def take_back(self, request: HttpRequest, queryset: Any) -> None:
+        """Cancel pending changes; what belongs to them or depends on them goes with them."""
+        try:
+            groups = set(queryset.pending().values_list("group", flat=True))
+            gone = cancel(Change.objects.pending().filter(group__in=groups))
+        except TooLate:
+            self.message_user(request, _("Too late: it is being applied."), messages.ERROR)
+        except ValidationError as error:
+            self.message_user(request, " ".join(error.messages), messages.ERROR)
+        else:
+            self.message_user(request, _("%d change(s) cancelled.") % len(gone))
+
+    @admin.action(description=_("Try again at once"))
+    def retry(self, request: HttpRequest, queryset: Any) -> None:
+        """Do not wait for the pause after a failure."""
+        count = queryset.retry()
+        transaction.on_commit(sweep.delay, robust=True)
+        self.message_user(request, _("%d change(s) are tried again.") % count)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Only an edit of an object adds a change."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Changes are history."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Read-only; the actions stay."""
+        return obj is None and super().has_change_permission(request, obj)

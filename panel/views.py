@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
@@ -22,7 +22,7 @@ from accounts.forms import OpenAccountForm, add_model_errors
 from accounts.languages import is_own_path
 from accounts.models import Account, Domain
 from accounts.names import readable_address
-from accounts.roles import in_domain, require_self_service
+from accounts.roles import in_domain, may_take_back, require_self_service
 from accounts.views import Offer, Offered, Reach, render_user_manager
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
@@ -117,21 +117,23 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
 def _group(domain: Domain, changes: list[Change]) -> dict[str, Any]:
     """Put together what a line in time shows of changes that belong together."""
     last = max(changes, key=lambda change: change.due_at)
+    pending = all(change.state == ChangeState.PENDING for change in changes)
     return {
         "first": changes[0],
         "due_at": last.due_at,
         "minutes_left": minutes_until(last.due_at),
         "words": [source_of(change.key).describe(change) for change in changes],
-        "pending": all(change.state == ChangeState.PENDING for change in changes),
-        "opening": any(_opens(domain, change) for change in changes),
+        "pending": pending,
+        "take_back": pending and all(_can_take_back(domain, change) for change in changes),
         "cause": next((change.get_cause_display() for change in changes if change.cause), ""),
         "retry_at": next((change.retry_at for change in changes if change.retry_at), None),
     }
 
 
-def _opens(domain: Domain, change: Change) -> bool:
-    """Whether the change belongs to the opening of the domain, which cannot be taken back."""
-    return change.creates and change.key in (f"domain:{domain.name}", f"mailbox:{domain.label}")
+def _can_take_back(domain: Domain, change: Change) -> bool:
+    """Whether the owner may take the change back; the opening of a domain nobody can."""
+    opening = (f"domain:{domain.name}", f"mailbox:{domain.label}")
+    return may_take_back(domain, change) and not (change.creates and change.key in opening)
 
 
 @in_domain
@@ -231,8 +233,8 @@ def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpR
     together = with_dependents(group_of(change.group))
     if not any(one.pk == change.pk for one in together):
         return _too_late(request, back)
-    if any(_is_the_operators(one) for one in together):
-        require_self_service(domain)
+    if not all(may_take_back(domain, one) for one in together):
+        raise PermissionDenied
     if request.method != "POST" or (len(together) > 1 and "sure" not in request.POST):
         context = {
             "domain": domain,
@@ -261,11 +263,6 @@ def _named(changes: list[Change]) -> str:
         rest = ngettext("and %(more)s more", "and %(more)s more", more) % {"more": more}
         words[NAMED_CHANGES:] = [rest]
     return " / ".join(words)
-
-
-def _is_the_operators(change: Change) -> bool:
-    """Whether the change adds or removes an account, which some plans leave to the operator."""
-    return change.key.startswith("mailbox:") and (change.creates or change.removes)
 
 
 def _too_late(request: HttpRequest, back: str) -> HttpResponse:

@@ -175,6 +175,35 @@ class Domain(models.Model):
         # While the domain is being opened its account is not there yet, and is its own.
         return fixed.address if fixed else self.fixed_address
 
+    def change_plan(self, plan: Plan, *, by: Any = None) -> None:
+        """Give the domain another plan; the server hears of every record that differs by it.
+
+        Accounts past the new plan's limit stay, and no more can be added. Those that are
+        being deleted go on going. Raises ValidationError if the domain is gone.
+        """
+        with transaction.atomic():
+            one_at_a_time()
+            found = Domain.objects.select_related("plan", "server").filter(pk=self.pk).first()
+            if found is None:
+                raise ValidationError(_("This domain no longer exists."), code="gone")
+            accounts = found.staying_accounts()
+            was, were = found.record(), [account.record() for account in accounts]
+            Domain.objects.filter(pk=found.pk).update(plan=plan)
+            found.plan = plan
+            if found.record() != was:
+                Change.objects.propose(found.server, before=was, after=found.record(), by=by)
+            for account, before in zip(accounts, were, strict=True):
+                if account.record() != before:
+                    account.propose(before=before, by=by)
+        self.plan = plan
+
+    def staying_accounts(self) -> list[Account]:
+        """Return the accounts that are not being deleted."""
+        accounts = list(self.accounts.select_related("server"))
+        gone = Change.objects.leaving(self.server, [account.key for account in accounts])
+        # They come with this very domain, so that they have its plan.
+        return [account for account in accounts if account.key not in gone]
+
     def propose(self, *, by: Any = None) -> None:
         """Tell the mail server about a new domain."""
         Change.objects.propose(self.server, before=None, after=self.record(), by=by)

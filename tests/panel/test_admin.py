@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.test import Client
@@ -124,12 +126,145 @@ def test_other_size_of_a_mailbox_is_brought_to_the_server(busy: Account, operato
     assert after["quota_bytes"] == 5_000_000
 
 
+def test_forward_is_led_elsewhere_by_the_customers_rules(cast: Cast, operator: Client) -> None:
+    row = factories.make_forward(cast.com, "info", "x@example.org")
+    factories.settle()
+    page = path("forwarding.forwardingaddress", "change", row.pk)
+    assert "x@example.org</textarea>" in operator.get(page).text
+    response = operator.post(page, {"destinations": "x@日本語.jp\nY@Example.com"})
+    assert response.status_code == 302
+    row = ForwardingAddress.objects.get(pk=row.pk)
+    assert row.leads_to() == ["x@xn--wgv71a119e.jp", "y@example.com"]
+    change = factories.pending(row.key)
+    assert change.made_by == cast.operator
+    assert "x@日本語.jp\ny@example.com</textarea>" in operator.get(page).text
+
+
+@pytest.mark.parametrize(
+    ("destinations", "words"),
+    [
+        ("nonsense", "is not an address"),
+        ("info@example.com", "no mailbox info@example.com"),
+        ("b@example.com", "round in a circle"),
+        ("", "This field is required"),
+    ],
+)
+def test_refused_destinations_stand_on_the_form(
+    cast: Cast, operator: Client, destinations: str, words: str
+) -> None:
+    row = factories.make_forward(cast.com, "info", "x@example.org")
+    factories.make_forward(cast.com, "b", "info@example.com")
+    factories.settle()
+    page = path("forwarding.forwardingaddress", "change", row.pk)
+    response = operator.post(page, {"destinations": destinations})
+    assert response.status_code == 200
+    assert words in response.text
+    assert f"{destinations}</textarea>" in response.text
+    assert ForwardingAddress.objects.get(pk=row.pk).leads_to() == ["x@example.org"]
+    assert not Change.objects.pending().exists()
+
+
+def test_forward_saved_as_it_was_keeps_its_time(cast: Cast, operator: Client) -> None:
+    row = factories.make_forward(cast.com, "info", "x@example.org")
+    before = factories.pending(row.key).pk
+    page = path("forwarding.forwardingaddress", "change", row.pk)
+    assert operator.post(page, {"destinations": "x@example.org"}).status_code == 302
+    assert factories.pending(row.key).pk == before
+
+
+def test_other_plan_is_brought_to_the_server(busy: Account, operator: Client) -> None:
+    big = factories.make_plan("big", mailbox_bytes=20_000_000)
+    operator.post(path("accounts.domain", "change", busy.domain_id), {"plan": big.pk})
+    assert Domain.objects.get(pk=busy.domain_id).plan == big
+    for key in (busy.key, "mailbox:example"):
+        after = factories.pending(key).after
+        assert after is not None
+        assert after["quota_bytes"] == 20_000_000
+
+
+def test_plan_with_fewer_accounts_is_taken_and_said(busy: Account, operator: Client) -> None:
+    small = factories.make_plan("small", account_limit=1)
+    page = path("accounts.domain", "change", busy.domain_id)
+    text = operator.post(page, {"plan": small.pk}, follow=True).text
+    assert "The plan has 1 accounts, and example.com uses 2. They stay;" in text
+    assert Domain.objects.get(pk=busy.domain_id).plan == small
+    assert Account.objects.filter(domain=busy.domain_id).count() == 2
+
+
 def test_accounts_are_deleted_after_the_delay(busy: Account, operator: Client) -> None:
     fixed = busy.domain.fixed_account
     text = act(operator, "accounts.account", "delete_after_the_delay", busy.pk, fixed.pk)
     assert factories.pending(busy.key).removes
     assert "This account is fixed" in text
     assert factories.state_of(fixed.key) == ChangeState.APPLIED
+
+
+@pytest.fixture
+def japanese(cast: Cast) -> Domain:
+    """A domain of sakura's in Japanese."""
+    return factories.make_domain(
+        "日本語.jp", customer=cast.sakura, plan=cast.plan, server=cast.server
+    )
+
+
+def found(client: Client, label: str, query: str) -> list[str]:
+    """Return the first column of the rows that a search or a filter leaves."""
+    text = client.get(f"{path(label)}?{query}").text
+    return re.findall(r'<th class="field-[^>]*><a [^>]*>([^<]*)</a>', text)
+
+
+def test_outbox_says_in_words_what_each_change_does(
+    busy: Account, japanese: Domain, operator: Client
+) -> None:
+    factories.make_forward(japanese, "info", "tanaka@example.com")
+    words = found(operator, "propagation.change", "state=pending")
+    assert words == [
+        "Forward info@日本語.jp to tanaka@example.com",
+        "Add the account xn--wgv71a119e",
+        "Open the domain 日本語.jp",
+        "Change the password of tanaka",
+    ]
+    page = path("propagation.change", "change", factories.pending(busy.key).pk)
+    assert "Change the password of tanaka" in operator.get(page).text
+
+
+def test_outbox_is_found_by_address_domain_kind_state_and_server(
+    busy: Account, japanese: Domain, operator: Client
+) -> None:
+    factories.make_account(japanese, "info")
+    label = "propagation.change"
+    pending, added = "Change the password of tanaka", "Add the account tanaka"
+    assert found(operator, label, "q=tanaka@example.com") == [pending, added]
+    assert found(operator, label, "q=info@example.com") == [
+        "Forward info@example.com to tanaka@example.com"
+    ]
+    assert found(operator, label, "q=info@日本語.jp") == ["Add the account info"]
+    assert "Open the domain 日本語.jp" in found(operator, label, "q=日本語.jp")
+    assert found(operator, label, "q=tanaka@example.com&state=pending") == [pending]
+    assert set(found(operator, label, "kind=domain")) == {
+        f"Open the domain {name}"
+        for name in ("example.com", "example.net", "wakaba.example", "日本語.jp")
+    }
+    elsewhere = factories.make_server("mail2.plusmail.test")
+    assert found(operator, label, f"server__id__exact={elsewhere.pk}") == []
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "rows"),
+    [
+        ("accounts.account", "Tanaka@example.com", ["tanaka"]),
+        ("accounts.account", "tanaka@example.net", []),
+        ("accounts.deletedaccount", "gone@example.com", ["gone@example.com"]),
+        ("accounts.domain", "日本語.jp", ["日本語.jp"]),
+        ("accounts.domain", "anybody@日本語.jp", ["日本語.jp"]),
+        ("forwarding.forwardingaddress", "info@example.com", ["info@example.com"]),
+        ("forwarding.forwardingaddress", "tanaka@example.com", ["info@example.com"]),
+    ],
+)
+def test_rows_are_found_by_a_whole_address(
+    busy: Account, japanese: Domain, operator: Client, label: str, text: str, rows: list[str]
+) -> None:
+    assert found(operator, label, f"q={text}") == rows
 
 
 def test_change_is_applied_now(busy: Account, operator: Client) -> None:
