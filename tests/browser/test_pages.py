@@ -207,6 +207,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "admin-changes": opens("/admin/propagation/change/"),
         "admin-accounts": opens("/admin/accounts/account/"),
         "admin-account": opens("/admin/accounts/account/add/"),
+        "admin-forward": opens("/admin/forwarding/forwardingaddress/{scene.sales}/change/"),
         "admin-servers": opens("/admin/propagation/mailserver/"),
         "operator-domains": opens("/domains/"),
     },
