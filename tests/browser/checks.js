@@ -125,5 +125,14 @@
         wide.map((inner) => `${name(inner)} “${inner.textContent.trim().slice(0, 20)}”`)}`);
     }
   }
+  for (const one of document.querySelectorAll("td > .actions")) {
+    const middles = [...one.children].map((part) => {
+      const { top, bottom } = part.getBoundingClientRect();
+      return (top + bottom) / 2;
+    });
+    if (root.clientWidth >= 1280 && Math.max(...middles) - Math.min(...middles) > 10) {
+      faults.push(`actions on two lines: ${one.textContent.trim().slice(0, 30)}`);
+    }
+  }
   return faults;
 }

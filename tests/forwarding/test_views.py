@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -11,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account, Domain
 from forwarding.models import ForwardingAddress
-from propagation.models import Change
+from propagation.models import Change, ChangeState
 from tests import factories
 from tests.conftest import Cast
 
@@ -180,6 +181,60 @@ def test_refused_deletion_says_why(com: Domain, sakura: Client) -> None:
     response = sakura.post(f"{PAGE}{row.pk}/delete/")
     assert response.status_code == 422
     assert "round in a circle" in response.text
+
+
+@pytest.fixture
+def leaving(com: Domain) -> ForwardingAddress:
+    """An address of which the server knows, with its removal pending."""
+    row = factories.make_forward(com, "info", "x@example.org")
+    factories.settle()
+    row.withdraw()
+    return row
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_change_of_an_address_that_is_leaving_keeps_it(
+    leaving: ForwardingAddress, sakura: Client, claimed: bool
+) -> None:
+    if claimed:
+        factories.come_due()
+        assert Change.objects.claim_due(leaving.domain.server)
+    response = sakura.post(f"{PAGE}{leaving.pk}/", {"destination": ["y@example.org"]}, follow=True)
+    assert "info@example.com will be forwarded like this" in response.text
+    factories.settle()
+    assert leads("info") == ["y@example.org"]
+    assert factories.state_of(leaving.key) == ChangeState.APPLIED
+
+
+@pytest.mark.parametrize("page", ["", "delete/"])
+def test_page_of_an_address_that_is_gone_is_not_found(
+    leaving: ForwardingAddress, sakura: Client, page: str
+) -> None:
+    factories.settle()
+    response = sakura.post(f"{PAGE}{leaving.pk}/{page}", {"destination": ["y@example.org"]})
+    assert response.status_code == 404
+
+
+@pytest.mark.parametrize(("page", "action"), [("", "lead"), ("delete/", "withdraw")])
+def test_address_that_goes_while_its_page_is_saved_is_said_to_be_gone(
+    leaving: ForwardingAddress,
+    sakura: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    action: str,
+) -> None:
+    original = getattr(ForwardingAddress, action)
+
+    def late(row: ForwardingAddress, *args: Any, **kwargs: Any) -> None:
+        factories.settle()
+        original(row, *args, **kwargs)
+
+    monkeypatch.setattr(ForwardingAddress, action, late)
+    response = sakura.post(f"{PAGE}{leaving.pk}/{page}", {"destination": ["y@example.org"]})
+    assert response.status_code == 422
+    assert "This address is no longer forwarded." in response.text
+    assert leads("info") is None
+    assert not Change.objects.open().filter(key=leaving.key).exists()
 
 
 def test_catch_all_is_off_until_it_is_set(com: Domain, sakura: Client) -> None:

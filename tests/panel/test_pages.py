@@ -13,6 +13,15 @@ from mailhost.host import Status
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
 
+# What a narrow screen's style sheet would take from a table.
+ROLES = {
+    "table": "table",
+    "thead": "rowgroup",
+    "tbody": "rowgroup",
+    "tr": "row",
+    "th": "columnheader",
+    "td": "cell",
+}
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
 
@@ -27,6 +36,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.labels: list[str] = []
         self.boxes: list[str] = []
+        self.without_role: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -42,6 +52,8 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         self.ids += [value for name, value in attrs if name == "id" and value]
+        if ROLES.get(tag) != given.get("role") and tag in ROLES:
+            self.without_role.append(tag)
         if tag == "label":
             self.labels.append(given.get("for") or "")
         if tag in {"input", "select", "textarea"} and given.get("type") != "hidden":
@@ -100,6 +112,7 @@ def test_no_page_has_anything_inline_or_unlabelled(cast: Cast, language: str) ->
         assert (page.open, page.crossed) == ([], []), name
         assert len(page.ids) == len(set(page.ids)), name
         assert [box for box in page.boxes if box not in page.labels] == [], name
+        assert page.without_role == [], name
 
 
 def test_every_answer_carries_the_strict_policy(cast: Cast) -> None:
