@@ -240,17 +240,13 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
 def _policy_problem(paths: Paths, config: HostConfig, timeout: float) -> str:
     """Say why the policy daemon does not answer Postfix or Dovecot, or "" if it does."""
     # A question that is about no mail. SMTPD_POLICY_README: an answer ends with an empty line.
-    questions = [
-        (
-            socket.AF_UNIX,
-            str(paths.policy_socket),
-            b"request=smtpd_access_policy\npolicy_context=status\n\n",
-            b"action=",
-        ),
-        (socket.AF_INET, ("127.0.0.1", config.policy_port), b"GET / HTTP/1.0\r\n\r\n", b"HTTP/"),
+    postfixs = b"request=smtpd_access_policy\npolicy_context=status\n\n"
+    port = ("127.0.0.1", config.policy_port)
+    questions: list[tuple[str, int, str | tuple[str, int], bytes, bytes]] = [
+        ("its socket", socket.AF_UNIX, str(paths.policy_socket), postfixs, b"action="),
+        (f"port {port[1]}", socket.AF_INET, port, b"GET / HTTP/1.0\r\n\r\n", b"HTTP/"),
     ]
-    for family, address, question, answer in questions:
-        where = "its socket" if family == socket.AF_UNIX else f"port {config.policy_port}"
+    for where, family, address, question, answer in questions:
         try:
             with socket.socket(family) as connection:
                 connection.settimeout(timeout)

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def var() -> Iterator[Path]:
 @pytest.fixture
 def ports() -> Ports:
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(6)]
+        listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in fields(Ports)]
         return Ports(*(listener.getsockname()[1] for listener in listeners))
 
 
