@@ -73,12 +73,20 @@ def server() -> Iterator[MailServer]:
         yield running
 
 
+def new_site(
+    server: MailServer, *others: Record, owner: str = "", plan: str = "", **fields: Any
+) -> Site:
+    """Put a new domain on the server, its fixed mailbox with these `fields`, and other records."""
+    name = f"site{next(_numbers)}"
+    domain = f"{name}.example.com"
+    site = Site(server, domain, mailbox(name, domain, **fields))
+    hosted = HostedDomain(domain, site.fixed.address, owner=owner, plan=plan)
+    outcomes = site.put(*others, hosted, site.fixed)
+    assert applied(outcomes), outcomes
+    return site
+
+
 @pytest.fixture
 def site(server: MailServer) -> Site:
     """A new domain on the server."""
-    name = f"site{next(_numbers)}"
-    domain = f"{name}.example.com"
-    site = Site(server, domain, mailbox(name, domain))
-    outcomes = site.put(HostedDomain(domain, site.fixed.address), site.fixed)
-    assert applied(outcomes), outcomes
-    return site
+    return new_site(server)
