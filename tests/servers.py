@@ -143,6 +143,12 @@ def sink() -> Iterator[Sink]:
         controller.stop()
 
 
+def _from(source: str, port: int, timeout: float | None) -> socket.socket:
+    """Connect to this machine by the protocol of `source`."""
+    host = "::1" if ":" in source else "127.0.0.1"
+    return socket.create_connection((host, port), timeout, (source, 0))
+
+
 class _POP3(poplib.POP3):
     """POP3 from an address of the client's choice."""
 
@@ -151,7 +157,7 @@ class _POP3(poplib.POP3):
         super().__init__(host, port, timeout=10)
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        return socket.create_connection((self.host, self.port), timeout, (self._source, 0))
+        return _from(self._source, self.port, timeout)
 
 
 class _IMAP4(imaplib.IMAP4):
@@ -162,7 +168,7 @@ class _IMAP4(imaplib.IMAP4):
         super().__init__(host, port, timeout=10)
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        return socket.create_connection((self.host, self.port), timeout, (self._source, 0))
+        return _from(self._source, self.port, timeout)
 
 
 class MailServer:
