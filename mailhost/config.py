@@ -84,7 +84,8 @@ class HostConfig:
     policy_port: int = _setting(
         2400,
         "PORT",
-        "port of 127.0.0.1 where Dovecot asks the policy daemon about logins",
+        "port of 127.0.0.1 where Dovecot asks the policy daemon about logins; below 1024 no"
+        " local user can take it while the daemon is down",
     )
     mail_uid: int = _setting(
         5000,
@@ -129,8 +130,8 @@ class HostConfig:
     slow_guessing: bool = _setting(
         True,
         "yes|no",
-        "make an IP address that tried wrong passwords wait, up to 17 seconds; no where all"
-        " logins come from one address",
+        "slow down and then refuse whoever guesses passwords; no where all logins come from one"
+        " address",
     )
     outbound: str = _setting(
         "smtp:",

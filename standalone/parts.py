@@ -86,9 +86,11 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
 
 def server_parts(var: Path, ports: Ports) -> list[Part]:
     """Return the mail server's three programs, under mailhost, and the rest of the Internet."""
-    # Postfix's own smtp-sink(1) writes a file per message.
+    # Postfix's own smtp-sink(1) writes a file per message. Not by its -u: with another user the
+    # kernel forgets whose death ends the process, so setpriv(1) has to ask after that.
     outside = [
-        "smtp-sink", "-u", OUTSIDE_USER, "-h", "outside.invalid",
+        "setpriv", "--reuid", OUTSIDE_USER, "--regid", "nogroup", "--clear-groups",
+        "--pdeathsig", "TERM", "--", "smtp-sink", "-h", "outside.invalid",
         "-d", f"{outside_mail(var)}/%Y%m%d-%H%M%S.", f"{HOST}:{ports.outside}", "100",
     ]  # fmt: skip
     mailhost = [*python("mailhost"), "--root", str(mailhost_root(var)), "run"]

@@ -102,7 +102,6 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
         "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",
         "failure_delay": "2 secs" if config.slow_guessing else "0",
-        "penalty_mode": "0600" if config.slow_guessing else "0",
         "own_name_maps": _own_name_map(config),
         "lmtp_listener": _lmtp_listener(config),
     }
