@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import OpeningAdmin, OpeningForm
-from accounts.models import Account, DeletedAccount
+from accounts.models import Account, DeletedAccount, OwnLimits
 from forwarding import removal
 
 
@@ -38,13 +38,14 @@ class AccountAdmin(OpeningAdmin):
     search_fields = ["name", "domain__name"]
     autocomplete_fields = ["domain"]
     exclude = ["password_hash"]
-    editable = ("quota_bytes",)
+    editable = OwnLimits.NAMES
     actions = ["delete_after_the_delay"]
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        """Bring another mailbox size to the server."""
-        if change and "quota_bytes" in form.changed_data:
-            obj.resize(obj.quota_bytes, by=request.user)
+        """Bring the account's own limits to the server."""
+        if change and form.changed_data:
+            limits = {name: getattr(obj, name) for name in form.changed_data}
+            obj.limit(by=request.user, **limits)
 
     @admin.action(description=_("Delete after the delay"))
     def delete_after_the_delay(self, request: HttpRequest, queryset: Any) -> None:

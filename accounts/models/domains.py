@@ -165,8 +165,16 @@ class Domain(models.Model):
 
     def record(self) -> HostedDomain:
         """Return what the mail server holds of this domain."""
+        return self.record_with(self.fixed_account_address())
+
+    def record_with(self, fixed_address: str) -> HostedDomain:
+        """Return what the mail server holds, the fixed account's address being known."""
         return HostedDomain(
-            name=self.name, fixed_address=self.fixed_account_address(), home=self.home
+            name=self.name,
+            fixed_address=fixed_address,
+            home=self.home,
+            owner=str(self.customer_id),
+            plan=self.plan.code,
         )
 
     def fixed_account_address(self) -> str:
@@ -175,9 +183,9 @@ class Domain(models.Model):
         # While the domain is being opened its account is not there yet, and is its own.
         return fixed.address if fixed else self.fixed_address
 
-    def propose(self, *, by: Any = None) -> None:
-        """Tell the mail server about a new domain."""
-        Change.objects.propose(self.server, before=None, after=self.record(), by=by)
+    def propose(self, *, before: HostedDomain | None = None, by: Any = None) -> None:
+        """Tell the mail server about the domain as it is now."""
+        Change.objects.propose(self.server, before=before, after=self.record(), by=by)
 
 
 def _taken_label(label: str, *, but: MailServer) -> str:

@@ -186,6 +186,7 @@ def test_plan_is_added(cast: Cast, operator: Client) -> None:
         "recipients_per_message": "100",
         "recipients_per_day": "1000",
         "list_message_bytes": "76800",
+        "domain_recipients_per_day": "0",
     }
     operator.post(path("accounts.plan", "add"), form)
     assert Plan.objects.get(code="big").account_limit == 50
