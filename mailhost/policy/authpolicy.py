@@ -233,6 +233,7 @@ class AuthPolicy:
             question = read_question(content)
         except ValueError:
             return 400, {}
+        self._directory.refresh()
         if target == _ALLOW:
             return 200, self.allow(question)
         self.report(question)

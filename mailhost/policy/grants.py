@@ -21,23 +21,6 @@ from mailhost.policy.changes import Changes
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS grant (
-    account TEXT NOT NULL,
-    network TEXT NOT NULL,
-    address TEXT NOT NULL,
-    way TEXT NOT NULL CHECK (way IN ('pop3', 'imap')),
-    mailbox_id TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    login_at REAL NOT NULL,
-    until REAL NOT NULL,
-    changed INTEGER NOT NULL,
-    PRIMARY KEY (account, network)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS grant_by_change ON grant (changed);
-CREATE INDEX IF NOT EXISTS grant_by_end ON grant (until);
-"""
-
 #: A grant that ends within so many seconds is held open by an IMAP session still there.
 ENDING = 120.0
 #: Seconds after its end, or the daemon's start, for which a session found may still do so.

@@ -25,39 +25,6 @@ from mailhost.config import HostConfig
 from mailhost.policy.changes import Changes
 from mailhost.policy.database import PolicyDatabase
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS failure (
-    id INTEGER PRIMARY KEY,
-    account TEXT NOT NULL,
-    network TEXT NOT NULL,
-    known INTEGER NOT NULL CHECK (known IN (0, 1)),
-    at REAL NOT NULL,
-    changed INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS failure_by_change ON failure (changed);
-CREATE INDEX IF NOT EXISTS failure_by_account ON failure (account, at);
-CREATE INDEX IF NOT EXISTS failure_by_network ON failure (network, at);
-CREATE INDEX IF NOT EXISTS failure_by_time ON failure (at);
-CREATE TABLE IF NOT EXISTS known_place (
-    account TEXT NOT NULL,
-    network TEXT NOT NULL,
-    at REAL NOT NULL,
-    PRIMARY KEY (account, network)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS known_place_by_time ON known_place (at);
-CREATE TABLE IF NOT EXISTS lift (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    account TEXT NOT NULL,
-    network TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS lifted (
-    account TEXT PRIMARY KEY,
-    at REAL NOT NULL,
-    changed INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS lifted_by_change ON lifted (changed);
-"""
-
 #: Seconds over which wrong passwords are counted.
 WINDOW = 3600.0
 #: Seconds for which an account's address stays its own after a login from there.
