@@ -20,7 +20,10 @@ from mailhost.policy.ledger import Ledger, Message
 
 #: Answers that are no refusal (access(5), SMTPD_POLICY_README).
 PASS, RELAY = "DUNNO", "OK"
-LATER = "451 4.3.0 Try again later: this message took too long, and was forgotten meanwhile"
+#: Who asks about a recipient, and about a message that has come in whole (main.cf).
+RECIPIENTS, ENDS = ("relay", "rcpt", "submission"), ("end", "end_submission")
+# 421 ends the connection (access(5)).
+LATER = "421 4.3.0 Try again later: this message took too long, and was forgotten meanwhile"
 
 _log = logging.getLogger("mailhost.policy")
 
@@ -70,10 +73,10 @@ class Rules:
         """
         context = request.get("policy_context", "")
         instance = request.get("instance", "")
-        if not instance or context not in ("relay", "rcpt", "submission", "end", "end_submission"):
+        if not instance or context not in (*RECIPIENTS, *ENDS):
             return PASS
         self._ledger.seen(instance)
-        if context in ("end", "end_submission"):
+        if context in ENDS:
             return self._end(request, instance, now)
         return self._recipient(request, context, instance, now)
 
@@ -222,8 +225,12 @@ class Rules:
             self._ledger.refuse(
                 account.name, refused.reason, refused.limit, refused.reached, recipient, now
             )
+        # Refused at its end, a message stays Postfix's current one: 3.7 answers the next MAIL
+        # with "nested MAIL command", and crashes at the next DATA. So the connection ends.
+        at_end = request.get("policy_context", "") in ENDS
         answer = texts.refusal(
             refused.reason,
+            hang_up=at_end,
             help_url=self._help_url,
             limit=refused.limit,
             reached=refused.reached,

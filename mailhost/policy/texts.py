@@ -42,9 +42,14 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
 _MOST = 400
 
 
-def refusal(reason: str, *, help_url: str = "", **figures: object) -> str:
-    """Return the action for Postfix. `figures` are what the words name."""
+def refusal(reason: str, *, hang_up: bool = False, help_url: str = "", **figures: object) -> str:
+    """Return the action for Postfix. `figures` are what the words name.
+
+    With `hang_up` Postfix ends the connection after the reply (access(5): 521).
+    """
     code, words = REFUSALS[reason]
+    if hang_up:
+        code = f"521{code[3:]}"
     limit = figures.get("limit", 0)
     text = words.format(**{"about": size(limit if isinstance(limit, int) else 0), **figures})
     see = f"; see {help_url}" if help_url else ""
