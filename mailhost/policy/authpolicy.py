@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import h11
 
 from mailhost.config import HostConfig
+from mailhost.policy import texts
 from mailhost.policy.directory import Directory
 from mailhost.policy.grants import Grants, network_of
 from mailhost.policy.throttle import Attempt, Throttle, Verdict
@@ -191,9 +192,8 @@ class AuthPolicy:
 
     def _refusal(self, verdict: Verdict, now: float) -> str:
         minutes = max(1, math.ceil((verdict.refused_until - now) / 60))
-        whose = "for this account" if verdict.reason == "account" else "from your address"
-        text = f"too many wrong passwords {whose}; try again in {minutes} min"
-        return f"{text}, or see {self._help_url}" if self._help_url else text
+        about_account = verdict.reason == "account"
+        return texts.guessing(about_account, minutes, help_url=self._help_url)
 
     # Connections
 

@@ -35,9 +35,14 @@ class FiguresError(HostError):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Recipients of an account's mail within one hour of a day, from one address by one way."""
+    """Recipients of an account's mail within one hour of a day, from one address by one way.
+
+    `day` is YYYY-MM-DD and `hour` 0 to 23 by the mail server's time zone; `way` is "login"
+    (POP-before-SMTP) or "auth".
+    """
 
     account: str
+    domain: str
     day: str
     hour: int
     address: str
@@ -47,7 +52,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal of an account's mail."""
+    """A refusal of an account's mail; `reason` is a key of texts.REFUSALS."""
 
     account: str
     at: float
@@ -169,7 +174,7 @@ def lift(root: Path, account: str = "", address: str = "", wait: float = 0.0) ->
 
 
 _SENT = """
-SELECT account, day, hour, ip, way, recipients FROM count WHERE changed > ? ORDER BY changed
+SELECT account, domain, day, hour, ip, way, recipients FROM count WHERE changed > ? ORDER BY changed
 """
 _REFUSALS = """
 SELECT account, at, reason, "limit", reached, recipient FROM refusal

@@ -133,6 +133,7 @@ class Grants:
 
     def ending(self, now: float) -> list[Grant]:
         """Return the grants that an open session would have to hold open now."""
+        self._directory.refresh()
         return [
             grant
             for here in self._grants.values()
@@ -151,6 +152,7 @@ class Grants:
 
         To be called each minute.
         """
+        self._directory.refresh()
         for number, network in enumerate(list(self._grants), 1):
             for grant in list(self._grants.get(network, {}).values()):
                 if grant.until > now and not self._stands(grant):

@@ -56,6 +56,13 @@ def refusal(reason: str, *, hang_up: bool = False, help_url: str = "", **figures
     return f"{code} {_plain(text)[: _MOST - len(see)]}{see}"
 
 
+def guessing(account: bool, minutes: int, *, help_url: str = "") -> str:
+    """Return why a login is refused: guesses at this account from all over, or from the address."""
+    whose = "for this account" if account else "from your address"
+    see = f", or see {help_url}" if help_url else ""
+    return f"too many wrong passwords {whose}; try again in {minutes} min{see}"
+
+
 def size(count: int) -> str:
     """Return bytes in the unit of the manual: 1 MB is 1,048,576 and 1 KB 1,024 bytes."""
     for unit, factor in (("MB", 1024 * 1024), ("KB", 1024)):

@@ -17,7 +17,7 @@ from mailhost.paths import Paths
 from mailhost.policy import figures
 from mailhost.policy.throttle import PLACE
 from mailhost.records import Address, Entry, HostedDomain, Record
-from tests.servers import PASSWORD, MailServer, free_ports, hash_of, mail_server, mailbox
+from tests.servers import PASSWORD, MailServer, free_ports, hash_of, mail_server, mailbox, message
 
 pytestmark = pytest.mark.servers
 
@@ -151,6 +151,30 @@ def test_guessing_is_refused_and_the_owner_is_not(server: MailServer, protocol: 
     assert figures.lift(server.root, address=attacker, wait=10)
     assert not enter(server, protocol, "anna", attacker)
     assert figures.lift(server.root, "anna", wait=10)
+
+
+def test_figures_tell_what_was_sent_and_refused(server: MailServer) -> None:
+    server.receive("anna", "127.0.7.1")
+    before = figures.read(server.root)
+    friends = ["a@outside.test", "b@outside.test"]
+    with server.smtp(source="127.0.7.1") as client:
+        assert client.sendmail(ANNA.address, friends, message()) == {}
+    with server.submission("anna", source="127.0.7.2") as client:
+        assert client.sendmail(ANNA.address, friends[:1], message()) == {}
+        client.mail("forged@outside.test")
+        code, _ = client.rcpt(friends[0])
+        assert code == 550
+    after = figures.read(server.root, before.cursor)
+    sent = {(s.account, s.domain, s.address, s.way): s.recipients for s in after.sent}
+    assert sent == {
+        ("anna", "example.com", "127.0.7.1", "login"): 2,
+        ("anna", "example.com", "127.0.7.2", "auth"): 1,
+    }
+    assert {(r.account, r.reason, r.recipient) for r in after.refusals} == {
+        ("anna", "sender", friends[0])
+    }
+    again = figures.read(server.root, after.cursor)
+    assert (again.sent, again.refusals) == ([], [])
 
 
 def test_no_password_and_no_secret_is_logged_or_kept(server: MailServer) -> None:
