@@ -151,6 +151,10 @@ class PlanAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ["self_service", "is_sample"]
     search_fields = ["code", "name_ja", "name_en"]
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Lock the code, by which the mail servers know the plan."""
+        return ["code"] if obj else []
+
 
 @admin.register(Customer)
 class CustomerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

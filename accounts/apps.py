@@ -13,5 +13,6 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Customers and accounts")
 
     def ready(self) -> None:
-        """Register the checks of this app's settings."""
+        """Register the checks of this app's settings, and hear of new mail servers."""
         import_module("accounts.checks")
+        import_module("accounts.newcomers")

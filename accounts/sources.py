@@ -5,12 +5,55 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from accounts.models import Account, DeletedAccount, Domain
+from accounts.models import Account, DeletedAccount, Domain, Plan, limits_in
 from accounts.names import readable_domain
-from mailhost.records import HostedDomain, Mailbox
+from mailhost.records import HostedDomain, Mailbox, PlanLimits
 from propagation.models import Change, MailServer, parts
+
+
+class PlanSource:
+    """Plans, which every mail server holds."""
+
+    kind = "plan"
+
+    def records(self, server: MailServer) -> Iterator[PlanLimits]:
+        """Yield a record per plan."""
+        for plan in Plan.objects.order_by("code"):
+            yield plan.record()
+
+    def record(self, server: MailServer, key: str) -> PlanLimits | None:
+        """Return the record of one plan."""
+        plan = Plan.objects.filter(code=key.partition(":")[2]).first()
+        return plan.record() if plan else None
+
+    def restore(self, change: Change) -> None:
+        """Bring back the limits. That a plan exists is not taken back."""
+        was = change.was()
+        plan = Plan.objects.filter(code=_name(change)).first()
+        if not isinstance(was, PlanLimits) or plan is None:
+            raise ValidationError(
+                _("A plan is added and deleted in its list, not taken back."), code="plan"
+            )
+        plan.restore(was)
+
+    def check(self, change: Change) -> None:
+        """Nothing is left to judge: a plan may always stay as it is."""
+
+    def applied(self, changes: Sequence[Change]) -> None:
+        """Nothing is left to do for a plan."""
+
+    def describe(self, change: Change) -> str:
+        """Say what happens to the plan."""
+        plan = Plan.objects.filter(code=_name(change)).first()
+        name = {"name": str(plan or _name(change))}
+        if change.creates:
+            return _("Add the plan %(name)s") % name
+        if change.removes:
+            return _("Delete the plan %(name)s") % name
+        return _("Change the limits of the plan %(name)s") % name
 
 
 class DomainSource:
@@ -20,23 +63,27 @@ class DomainSource:
 
     def records(self, server: MailServer) -> Iterator[HostedDomain]:
         """Yield a record per domain of this server."""
-        domains = Domain.objects.filter(server=server).select_related("fixed_account__domain")
+        domains = Domain.objects.filter(server=server).select_related(
+            "fixed_account__domain", "plan"
+        )
         for domain in domains.iterator(chunk_size=2000):
-            yield HostedDomain(
-                name=domain.name, fixed_address=domain.fixed_account.address, home=domain.home
-            )
+            yield domain.record_with(domain.fixed_account.address)
 
     def record(self, server: MailServer, key: str) -> HostedDomain | None:
         """Return the record of one domain."""
-        domain = Domain.objects.filter(server=server, name=key.partition(":")[2]).first()
+        domain = _domain(key).filter(server=server).first()
         return domain.record() if domain else None
 
     def restore(self, change: Change) -> None:
-        """Refuse: a domain is opened and closed by the operator, not taken back."""
-        raise ValidationError(_("The opening of a domain cannot be taken back."), code="domain")
+        """Bring back the plan. A domain is opened by the operator, which is not taken back."""
+        was = change.was()
+        if not isinstance(was, HostedDomain):
+            raise ValidationError(_("The opening of a domain cannot be taken back."), code="domain")
+        for plan in Plan.objects.filter(code=was.plan):
+            _domain(change.key).update(plan=plan)
 
     def check(self, change: Change) -> None:
-        """Nothing is left to judge: none is taken back."""
+        """Nothing is left to judge: a domain may always stay on its plan."""
 
     def applied(self, changes: Sequence[Change]) -> None:
         """Nothing is left to do for a domain."""
@@ -46,7 +93,9 @@ class DomainSource:
         name = {"name": readable_domain(_name(change))}
         if change.removes:
             return _("Close the domain %(name)s") % name
-        return _("Open the domain %(name)s") % name
+        if change.creates:
+            return _("Open the domain %(name)s") % name
+        return _("Change the plan of the domain %(name)s") % name
 
 
 class MailboxSource:
@@ -83,11 +132,7 @@ class MailboxSource:
             for account in accounts:
                 account.forget()
         elif isinstance(was, Mailbox):
-            size = was.quota_bytes
-            usual = accounts.values_list("domain__plan__mailbox_bytes", flat=True).first()
-            accounts.update(
-                password_hash=was.password_hash, quota_bytes=None if size == usual else size
-            )
+            accounts.update(password_hash=was.password_hash, **limits_in(was))
 
     def check(self, change: Change) -> None:
         """Nothing is left to judge: an account may always stay as it is."""
@@ -113,7 +158,7 @@ class MailboxSource:
                 server_id=account.server_id,
                 name=account.name,
                 password_hash=account.password_hash,
-                quota_bytes=account.quota_bytes,
+                **account.own_limits(),
             )
             for account in accounts
         )
@@ -140,5 +185,10 @@ def _name(change: Change) -> str:
     return change.key.partition(":")[2]
 
 
+def _domain(key: str) -> QuerySet[Domain]:
+    return Domain.objects.filter(name=key.partition(":")[2])
+
+
+plans = PlanSource()
 domains = DomainSource()
 mailboxes = MailboxSource()

@@ -22,15 +22,19 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
 
     It sends no mail to other domains.
     """
-    smtp, pop3, pop3s, imap, imaps = free_ports(5)
+    smtp, submission, submissions, pop3, pop3s, imap, imaps, policy = free_ports(8)
     config = HostConfig(
         hostname,
         smtp_port=smtp,
+        submission_port=submission,
+        submissions_port=submissions,
+        policy_port=policy,
         pop3_port=pop3,
         pop3s_port=pop3s,
         imap_port=imap,
         imaps_port=imaps,
         slow_guessing=False,
+        outbound="error:5.7.1 No mail leaves",
     )
     instance.init(root, config)
     with Host(root) as host, host.lock():

@@ -18,14 +18,15 @@ from mailhost.paths import suitable_root
 from mailhost.render import render
 
 _ABOUT = """\
-One private mail server (Postfix and Dovecot) below one directory, its root.
+One private mail server (Postfix, Dovecot and a policy daemon) below one directory, its root.
 Nothing outside the root is written, and no system service is touched.
 """
 _EXAMPLES = """\
 first steps:
   python -m mailhost --root /srv/mail1 init --hostname mail1.example.com
-  python -m mailhost --root /srv/mail1 run postfix      (in one terminal)
-  python -m mailhost --root /srv/mail1 run dovecot      (in another)
+  python -m mailhost --root /srv/mail1 run policy       (in one terminal)
+  python -m mailhost --root /srv/mail1 run postfix      (in another)
+  python -m mailhost --root /srv/mail1 run dovecot      (in a third)
   python -m mailhost --root /srv/mail1 status
 """
 
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     init = add(_init, "init", "make the server, or change settings given as options")
-    init.epilog = "In [brackets]: what a new server has. Restart both servers after a change."
+    init.epilog = "In [brackets]: what a new server has. Restart all three servers after a change."
     for setting in fields(HostConfig):
         kind = {"int": int, "bool": _yes_or_no}.get(str(setting.type), str)
         init.add_argument(
@@ -67,13 +68,13 @@ def _parser() -> argparse.ArgumentParser:
             help=_help_on(setting),
         )
     add(_render, "render", "write the configuration of Postfix and Dovecot anew")
-    run = add(_run, "run", "run one of the two in the foreground; Ctrl-C or SIGTERM ends it")
-    run.add_argument("server", choices=instance.SERVERS, help="which of the two")
+    run = add(_run, "run", "run one of the three in the foreground; Ctrl-C or SIGTERM ends it")
+    run.add_argument("server", choices=instance.SERVERS, help="which of them")
     stop = add(_stop, "stop", "end a server that is still running")
     stop.add_argument(
-        "server", choices=instance.SERVERS, nargs="*", default=instance.SERVERS, help="[both]"
+        "server", choices=instance.SERVERS, nargs="*", default=instance.SERVERS, help="[all]"
     )
-    add(_status, "status", "say whether both answer; exit code 0 if they do")
+    add(_status, "status", "say whether all answer; exit code 0 if they do")
     check = add(_check, "check", "compare records, maps and directories; exit code 0 if all agree")
     check.add_argument("--repair", action="store_true", help="and mend what differs")
     lookup = add(_lookup, "lookup", "say where mail for an address goes in the end")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import zoneinfo
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class HostConfig:
     smtp_listen: str = _setting(
         "127.0.0.1",
         "IP",
-        "where Postfix takes mail from other servers: one IP address, or * for all",
+        "where Postfix takes mail, from other servers and from customers: one IP address,"
+        " or * for all",
     )
     login_listen: str = _setting(
         "127.0.0.1",
@@ -60,6 +62,14 @@ class HostConfig:
     )
     smtp_port: int = _setting(
         2525, "PORT", "port for mail from other servers (the Internet uses 25)"
+    )
+    submission_port: int = _setting(
+        2587,
+        "PORT",
+        "port where customers send with their password, after STARTTLS (usually 587); 0: none",
+    )
+    submissions_port: int = _setting(
+        2465, "PORT", "port where they send inside TLS (usually 465); 0: none"
     )
     pop3_port: int = _setting(2110, "PORT", "port for POP3 (usually 110); 0: none")
     pop3s_port: int = _setting(2995, "PORT", "port for POP3 inside TLS (usually 995); 0: none")
@@ -71,6 +81,12 @@ class HostConfig:
         "port of login-listen where other machines may deliver by LMTP, unchecked; 0: none"
         " (Postfix itself needs no port for it)",
     )
+    policy_port: int = _setting(
+        2400,
+        "PORT",
+        "port of 127.0.0.1 where Dovecot asks the policy daemon about logins; below 1024 no"
+        " local user can take it while the daemon is down",
+    )
     mail_uid: int = _setting(
         5000,
         "NUMBER",
@@ -78,10 +94,35 @@ class HostConfig:
     )
     mail_gid: int = _setting(5000, "NUMBER", "group id that owns all stored mail")
     message_size_limit: int = _setting(
-        10 * 1024 * 1024, "BYTES", "largest message taken, with its attachments as sent"
+        10 * 1024 * 1024 + 64 * 1024,
+        "BYTES",
+        "largest message taken at all, with its attachments as sent; a little above the most"
+        " that an account may send",
     )
     max_recipients: int = _setting(
-        100, "NUMBER", "most recipients of one message in one delivery; senders split the rest"
+        1100,
+        "NUMBER",
+        "most recipients of one message in one delivery, others get a try-later; above the most"
+        " that an account may send to",
+    )
+    pop_before_smtp: bool = _setting(
+        True,
+        "yes|no",
+        "let a login by POP3 or IMAP open the way for mail from the same IP address; no:"
+        " customers send with their password only",
+    )
+    window_minutes: int = _setting(30, "NUMBER", "minutes for which such a login opens the way")
+    no_window_networks: str = _setting(
+        "",
+        "NETWORKS",
+        "where no login opens the way, such as 192.0.2.0/24,2001:db8::/32: addresses that many"
+        " strangers share",
+    )
+    time_zone: str = _setting(
+        "Asia/Tokyo", "ZONE", "whose midnight begins a day of the limits, such as Europe/Berlin"
+    )
+    help_url: str = _setting(
+        "", "URL", "the page for customers that every refusal of their mail names; empty: none"
     )
     plaintext_login: bool = _setting(
         True, "yes|no", "let passwords come without TLS, as on the old POP3 port 110"
@@ -89,11 +130,11 @@ class HostConfig:
     slow_guessing: bool = _setting(
         True,
         "yes|no",
-        "make an IP address that tried wrong passwords wait, up to 17 seconds; no where all"
-        " logins come from one address",
+        "slow down and then refuse whoever guesses passwords; no where all logins come from one"
+        " address",
     )
     outbound: str = _setting(
-        "error:5.7.1 This server sends no mail to other domains",
+        "smtp:",
         "ROUTE",
         'how mail leaves for other domains: "smtp:" (straight to each), "smtp:[HOST]:PORT"'
         ' (all through one relay) or "error:5.7.1 TEXT" (none leaves; senders get TEXT)',
@@ -122,12 +163,17 @@ class HostConfig:
         _must(_listenable(self.smtp_listen), "smtp_listen")
         _must(_listenable(self.login_listen), "login_listen")
         _must(0 < self.smtp_port <= 65535, "smtp_port")
-        for name in ("pop3", "pop3s", "imap", "imaps", "lmtp"):
+        _must(0 < self.policy_port <= 65535, "policy_port")
+        for name in ("submission", "submissions", "pop3", "pop3s", "imap", "imaps", "lmtp"):
             _must(0 <= getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         _must(1 <= self.mail_uid < 2**31, "mail_uid")
         _must(1 <= self.mail_gid < 2**31, "mail_gid")
         _must(10_000 <= self.message_size_limit < 2**31, "message_size_limit")
-        _must(1 <= self.max_recipients <= 1000, "max_recipients")
+        _must(1 <= self.max_recipients <= 100_000, "max_recipients")
+        _must(1 <= self.window_minutes <= 7 * 24 * 60, "window_minutes")
+        _must(_networks(self.no_window_networks), "no_window_networks")
+        _must(_zone(self.time_zone), "time_zone")
+        _must(not self.help_url or bool(grammar.URL.match(self.help_url)), "help_url")
         _must(bool(_OUTBOUND.match(self.outbound)), "outbound")
         for name in ("homes_root", "certificates"):
             text = getattr(self, name)
@@ -170,6 +216,24 @@ def _listenable(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
+        return False
+    return True
+
+
+def _networks(text: str) -> bool:
+    """Say whether `text` is a list of networks, each without bits beyond its prefix."""
+    try:
+        for network in filter(None, text.split(",")):
+            ipaddress.ip_network(network)
+    except ValueError:
+        return False
+    return True
+
+
+def _zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
         return False
     return True
 

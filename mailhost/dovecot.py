@@ -44,8 +44,8 @@ class Doveadm:
         self._paths = paths
 
     @property
-    def _command(self) -> list[str]:
-        """Begin a command line.
+    def command(self) -> list[str]:
+        """The beginning of a command line.
 
         A running Dovecot hands its settings over by its socket `config`; without it doveadm
         starts doveconf to read the files, which more than doubles its time.
@@ -57,7 +57,7 @@ class Doveadm:
         """Start asking for these mailboxes; `users` reads the result."""
         batches = [names[n : n + _BATCH] for n in range(0, len(names), _BATCH)]
         # -u: the user database alone, without working out each user's mail settings.
-        command = [*self._command, "user", "-u", "-f", "plusmail_record"]
+        command = [*self.command, "user", "-u", "-f", "plusmail_record"]
         # Batches run side by side, so each may take as long as all of them.
         seconds = programs.patience(len(names))
         return [(batch, programs.start([*command, *batch], seconds=seconds)) for batch in batches]
@@ -108,7 +108,7 @@ class Doveadm:
 
     def _run(self, *arguments: str, seconds: float | None = None) -> programs.Answer:
         try:
-            return programs.run([*self._command, *arguments], seconds=seconds)
+            return programs.run([*self.command, *arguments], seconds=seconds)
         except programs.TimedOut as error:
             raise NoAnswer(str(error)) from error
 

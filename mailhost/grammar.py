@@ -40,6 +40,19 @@ HOME = re.compile(
     r"\A(?=.{0,200}\Z)(?:[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*)?\Z"
 )
 
+#: What a plan is called, and whose a domain is: words of the panel's.
+PLAN_CODE = re.compile(r"\A[A-Za-z0-9_-]{1,50}\Z")
+OWNER = re.compile(r"\A[a-z0-9-]{1,40}\Z")
+#: A list's name for people: one line, no control or format characters, no line separators.
+TITLE = re.compile(
+    r"\A(?! )[^\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+    r"{1,100}(?<! )\Z"
+)
+#: A page of the panel, to which a token is added.
+URL = re.compile(r"\Ahttps?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]*)*\Z")
+#: What signs the links by which members leave a list.
+LEAVE_KEY = re.compile(r"\A[0-9a-f]{64}\Z")
+
 
 class GrammarError(ValueError):
     """A text that is not of its kind; `kind` is the grammar's name in lower case."""
@@ -115,3 +128,29 @@ def check_password_hash(text: str) -> None:
 def check_home(text: str) -> None:
     """Raise GrammarError unless `text` is a plain relative path, or empty."""
     _check("home", HOME, text)
+
+
+def check_plan_code(text: str) -> None:
+    """Raise GrammarError unless `text` may name a plan."""
+    _check("plan_code", PLAN_CODE, text)
+
+
+def check_owner(text: str) -> None:
+    """Raise GrammarError unless `text` may say whose a domain is."""
+    _check("owner", OWNER, text)
+
+
+def check_title(text: str) -> None:
+    """Raise GrammarError unless `text` is one line that may name a list to people."""
+    _check("title", TITLE, text)
+
+
+def check_url(text: str) -> None:
+    """Raise GrammarError unless `text` is a plain web address without a query."""
+    _check("url", URL, text)
+
+
+def check_leave_key(text: str) -> None:
+    """Raise GrammarError unless `text` is 64 lower-case hexadecimal digits, never shown."""
+    if not isinstance(text, str) or not LEAVE_KEY.match(text):
+        raise GrammarError("leave_key", "...")

@@ -1,4 +1,4 @@
-"""A private Postfix and Dovecot, made, started, stopped and asked below one root.
+"""A private Postfix, Dovecot and policy daemon, made, started, stopped and asked below one root.
 
 Nothing outside the root is written and no system service is touched. Postfix's
 master has to be started by root; everything else follows from that.
@@ -10,10 +10,12 @@ import fcntl
 import grp
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -31,11 +33,12 @@ from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
 from mailhost.maps import Maps
 from mailhost.paths import Paths, suitable_root
-from mailhost.processes import master
+from mailhost.processes import POLICY_MODULE, master
 from mailhost.render import RenderError, dovecot_version, render
 from mailhost.store import Store
 
-SERVERS = ("postfix", "dovecot")
+#: In the order to start them: without the policy daemon Postfix lets nobody send.
+SERVERS = ("policy", "postfix", "dovecot")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
 
@@ -70,6 +73,7 @@ def init(root: Path, config: HostConfig) -> None:
     paths = Paths(root.absolute())
     _make_directories(paths, config)
     config.save(paths.root)
+    _make_policy_key(paths.policy_key)
     if not (paths.tls / "server.pem").exists():
         _self_sign(paths.tls / "server.pem", config.hostname)
     render(paths.root, config)
@@ -109,11 +113,20 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.root / "state": (0, 0, 0o755),
         paths.mail: (config.mail_uid, config.mail_gid, 0o700),
         paths.trash: (0, 0, 0o700),
+        paths.policy: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)
         os.chown(path, user, group)
         path.chmod(mode)
+
+
+def _make_policy_key(target: Path) -> None:
+    """Write a new secret, unless there is one."""
+    with suppress(FileExistsError):
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
 
 
 def _self_sign(target: Path, hostname: str) -> None:
@@ -147,7 +160,7 @@ class _Told(Exception):
 
 
 def run(root: Path, server: str) -> int:
-    """Run "postfix" or "dovecot" until it ends or this process gets SIGTERM or SIGINT.
+    """Run one of SERVERS until it ends or this process gets SIGTERM or SIGINT.
 
     What an earlier run of this root left behind is ended first. Returns the
     server's exit code, 0 after a signal; no process of the server is left then.
@@ -201,12 +214,15 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
     for each thing asked.
     """
     config = load_config(root.absolute())
-    if server == "postfix":
-        listen, ports, greeting = config.smtp_listen, [config.smtp_port], b"220 "
-    else:
-        listen, ports, greeting = config.login_listen, [config.pop3_port], b"+OK"
     if not running(root, server):
         return "is not running"
+    if server == "policy":
+        return _policy_problem(Paths(root.absolute()), config, timeout)
+    if server == "postfix":
+        listen, greeting = config.smtp_listen, b"220 "
+        ports = [config.smtp_port, config.submission_port]
+    else:
+        listen, ports, greeting = config.login_listen, [config.pop3_port], b"+OK"
     host = "127.0.0.1" if listen == "*" else listen
     for port in filter(None, ports):
         try:
@@ -218,6 +234,28 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
             return f"does not answer on {host} port {port} ({_reason(error)})"
     if server == "dovecot" and not Doveadm(Paths(root.absolute())).alive(timeout):
         return "does not answer doveadm"
+    return ""
+
+
+def _policy_problem(paths: Paths, config: HostConfig, timeout: float) -> str:
+    """Say why the policy daemon does not answer Postfix or Dovecot, or "" if it does."""
+    # A question that is about no mail. SMTPD_POLICY_README: an answer ends with an empty line.
+    postfixs = b"request=smtpd_access_policy\npolicy_context=status\n\n"
+    port = ("127.0.0.1", config.policy_port)
+    questions: list[tuple[str, int, str | tuple[str, int], bytes, bytes]] = [
+        ("its socket", socket.AF_UNIX, str(paths.policy_socket), postfixs, b"action="),
+        (f"port {port[1]}", socket.AF_INET, port, b"GET / HTTP/1.0\r\n\r\n", b"HTTP/"),
+    ]
+    for where, family, address, question, answer in questions:
+        try:
+            with socket.socket(family) as connection:
+                connection.settimeout(timeout)
+                connection.connect(address)
+                connection.sendall(question)
+                if not connection.recv(512).startswith(answer):
+                    return f"gives no answer on {where}"
+        except OSError as error:
+            return f"does not answer on {where} ({_reason(error)})"
     return ""
 
 
@@ -237,6 +275,8 @@ def wait_until_answering(root: Path, server: str, seconds: float = 20.0) -> str:
 def _command(paths: Paths, server: str) -> list[str]:
     if server == "postfix":
         return ["postfix", "-c", str(paths.postfix), "start-fg"]
+    if server == "policy":
+        return [sys.executable, "-m", POLICY_MODULE, str(paths.root)]
     return ["dovecot", "-F", "-c", str(paths.dovecot_conf)]
 
 

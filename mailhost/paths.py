@@ -70,8 +70,23 @@ class Paths:
         return self.root / "run"
 
     @property
+    def policy(self) -> Path:
+        """What the policy daemon remembers: grants, counts, refusals."""
+        return self.root / "policy"
+
+    @property
+    def policy_socket(self) -> Path:
+        """Where Postfix asks the policy daemon."""
+        return self.queue / "private" / "policy"
+
+    @property
+    def policy_key(self) -> Path:
+        """The secret (one line) by which the policy daemon knows that Dovecot asks."""
+        return self.root / "state" / "policy.key"
+
+    @property
     def log(self) -> Path:
-        """Both servers' logs."""
+        """The servers' logs."""
         return self.root / "log"
 
     @property

@@ -9,20 +9,36 @@ from pathlib import Path
 
 from mailhost.paths import Paths
 
+#: `python -m POLICY_MODULE ROOT` is the policy daemon of the server in ROOT.
+POLICY_MODULE = "mailhost.policy"
+
+
+def pid_file(paths: Paths, server: str) -> Path:
+    """Return the file that holds the master's process id while it runs, and after a crash too."""
+    files = {
+        "postfix": paths.queue / "pid/master.pid",
+        "dovecot": paths.run / "master.pid",
+        "policy": paths.policy / "policy.pid",
+    }
+    return files[server]
+
 
 def master(paths: Paths, server: str) -> int | None:
     """Return the master's process id, if the process of that id is this server's."""
-    file = paths.queue / "pid/master.pid" if server == "postfix" else paths.run / "master.pid"
     try:
-        process = int(file.read_text())
-        alive = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
+        process = int(pid_file(paths, server).read_text())
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
         directory = Path(f"/proc/{process}/cwd").readlink()
     except (OSError, ValueError):
         return None
-    name = b"master" if server == "postfix" else b"dovecot"
-    home = paths.queue if server == "postfix" else paths.run
     # Another process may bear the number of one that is gone.
-    return process if Path(alive.decode()).name.encode() == name and directory == home else None
+    if server == "policy":
+        own = words[1:] == [b"-m", POLICY_MODULE.encode(), bytes(paths.root), b""]
+    elif server == "postfix":
+        own = Path(words[0].decode()).name == "master" and directory == paths.queue
+    else:
+        own = Path(words[0].decode()).name == "dovecot" and directory == paths.run
+    return process if own else None
 
 
 def renew_postfix(paths: Paths) -> None:

@@ -1,4 +1,4 @@
-"""What a mail server is told: mailboxes, addresses and domains, as plain records.
+"""What a mail server is told: plans, domains, mailboxes and addresses, as plain records.
 
 A record that exists is a record that passed its grammar: constructing one from
 anything else raises RecordError. Its key names it on its server, and a change
@@ -8,7 +8,7 @@ of it carries a number; of two changes of one key the higher one counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from mailhost import grammar
@@ -34,20 +34,77 @@ def _obey(check: Callable[[str], None], text: str) -> None:
         raise RecordError(error.kind, str(error)) from error
 
 
+def _obey_limit(kind: str, value: int, least: int = 0) -> None:
+    if type(value) is not int or not least <= value <= MAX_INTEGER:
+        raise RecordError(kind, f"not a number of at least {least}: {value!a}")
+
+
+def _obey_switch(kind: str, value: bool) -> None:
+    if type(value) is not bool:
+        raise RecordError(kind, f"neither yes nor no: {value!a}")
+
+
 def _value(record: Record) -> dict[str, Any]:
     # dataclasses.asdict() copies deeply, which takes ten times as long.
     return {name: getattr(record, name) for name in record.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """What an account of a plan may hold and send; the manual's section 5, points 4 to 7.
+
+    Sizes are in bytes, recipients are counted per message and per calendar day of the
+    server's time zone. `domain_recipients_per_day` counts all accounts of one domain
+    together; 0: they are not counted together.
+    """
+
+    code: str
+    mailbox_bytes: int = 10 * 1024 * 1024
+    message_bytes: int = 3 * 1024 * 1024
+    list_message_bytes: int = 75 * 1024
+    recipients_per_message: int = 100
+    recipients_per_day: int = 1000
+    domain_recipients_per_day: int = 0
+    pop_before_smtp: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise RecordError unless every field keeps its grammar."""
+        _obey(grammar.check_plan_code, self.code)
+        for name in ("mailbox_bytes", "message_bytes", "list_message_bytes"):
+            _obey_limit(name, getattr(self, name), 1)
+        for name in ("recipients_per_message", "recipients_per_day"):
+            _obey_limit(name, getattr(self, name), 1)
+        _obey_limit("domain_recipients_per_day", self.domain_recipients_per_day)
+        _obey_switch("pop_before_smtp", self.pop_before_smtp)
+
+    @property
+    def key(self) -> str:
+        """Name the record on its server."""
+        return f"plan:{self.code}"
+
+    def value(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return _value(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A POP account. `mailbox_id` (a new UUID's hex) names its directory for good."""
+    """A POP account. `mailbox_id` (a new UUID's hex) names its directory for good.
+
+    A limit of 0 is the one of the domain's plan. `pop_before_smtp` can switch off for this
+    account what the plan allows, never the other way.
+    """
 
     name: str
     domain: str
     mailbox_id: str
     password_hash: str = field(repr=False)
     quota_bytes: int = 0
+    message_bytes: int = 0
+    list_message_bytes: int = 0
+    recipients_per_message: int = 0
+    recipients_per_day: int = 0
+    pop_before_smtp: bool = True
 
     def __post_init__(self) -> None:
         """Raise RecordError unless every field keeps its grammar."""
@@ -56,8 +113,11 @@ class Mailbox:
         _obey(grammar.check_address, self.address)
         _obey(grammar.check_mailbox_id, self.mailbox_id)
         _obey(grammar.check_password_hash, self.password_hash)
-        if type(self.quota_bytes) is not int or not 0 <= self.quota_bytes <= MAX_INTEGER:
-            raise RecordError("quota_bytes", f"not a number of bytes: {self.quota_bytes!a}")
+        for name in ("quota_bytes", "message_bytes", "list_message_bytes"):
+            _obey_limit(name, getattr(self, name))
+        for name in ("recipients_per_message", "recipients_per_day"):
+            _obey_limit(name, getattr(self, name))
+        _obey_switch("pop_before_smtp", self.pop_before_smtp)
 
     @property
     def key(self) -> str:
@@ -122,12 +182,15 @@ class HostedDomain:
 
     postmaster@, abuse@ and FIRSTLABEL@ lead to `fixed_address` unless a mailbox
     or an Address of that name exists. `home` is a path below `homes_root`, or
-    empty: where the domain's owner finds files.
+    empty: where the domain's owner finds files. Domains with one `owner` (a word of the
+    panel's) belong to one customer; empty: to nobody known. `plan` is a PlanLimits' code.
     """
 
     name: str
     fixed_address: str
     home: str = ""
+    owner: str = ""
+    plan: str = ""
 
     def __post_init__(self) -> None:
         """Raise RecordError unless every field keeps its grammar."""
@@ -136,6 +199,10 @@ class HostedDomain:
         if self.fixed_address.startswith("@"):
             raise RecordError("address", f"no mailbox: {self.fixed_address!a}")
         _obey(grammar.check_home, self.home)
+        if self.owner != "":
+            _obey(grammar.check_owner, self.owner)
+        if self.plan != "":
+            _obey(grammar.check_plan_code, self.plan)
 
     @property
     def key(self) -> str:
@@ -147,29 +214,98 @@ class HostedDomain:
         return _value(self)
 
 
-Record = Mailbox | Address | HostedDomain
+@dataclass(frozen=True, slots=True)
+class MailingList:
+    """An address that sends what it gets to each of its members, none seeing the others.
 
-_KINDS: dict[str, type[Mailbox] | type[Address] | type[HostedDomain]] = {
+    Who may post is `posters`: "anyone", "members", or "owner" (`owner_address` alone).
+    `leave_url` with a token made by `leave_key` is a link by which a member leaves.
+    """
+
+    local_part: str
+    domain: str
+    title: str
+    owner_address: str
+    posters: str = "members"
+    members: tuple[str, ...] = ()
+    leave_url: str = ""
+    leave_key: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Raise RecordError unless every field keeps its grammar."""
+        _obey(grammar.check_local_part, self.local_part)
+        _obey(grammar.check_domain, self.domain)
+        _obey(grammar.check_address, self.address)
+        _obey(grammar.check_title, self.title)
+        _obey(grammar.check_destination, self.owner_address)
+        if self.posters not in POSTERS:
+            raise RecordError("posters", f"not one of {POSTERS}: {self.posters!a}")
+        if not isinstance(self.members, tuple) or len(self.members) > MAX_DESTINATIONS:
+            raise RecordError("members", "members are no tuple, or too many")
+        for member in self.members:
+            _obey(grammar.check_destination, member)
+        if len({member.lower() for member in self.members}) < len(self.members):
+            raise RecordError("members", "a member is named twice")
+        if self.leave_url != "":
+            _obey(grammar.check_url, self.leave_url)
+        if self.leave_key != "":
+            _obey(grammar.check_leave_key, self.leave_key)
+
+    @property
+    def key(self) -> str:
+        """Name the record on its server."""
+        return f"list:{self.address}"
+
+    @property
+    def address(self) -> str:
+        """The address that members post to."""
+        return f"{self.local_part}@{self.domain}"
+
+    def value(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return _value(self) | {"members": list(self.members)}
+
+
+#: Who may post to a list.
+POSTERS = ("anyone", "members", "owner")
+
+Record = PlanLimits | HostedDomain | Mailbox | Address | MailingList
+
+_KINDS: dict[str, type[Record]] = {
+    "plan": PlanLimits,
+    "domain": HostedDomain,
     "mailbox": Mailbox,
     "address": Address,
-    "domain": HostedDomain,
+    "list": MailingList,
 }
+_CHECKS: dict[str, Callable[[str], None]] = {
+    "plan": grammar.check_plan_code,
+    "domain": grammar.check_domain,
+    "mailbox": grammar.check_any_mailbox_name,
+    "address": grammar.check_address,
+    "list": grammar.check_address,
+}
+# JSON has no tuples.
+_TUPLES = ("destinations", "members")
 
 
 def record_from(key: str, value: Mapping[str, Any]) -> Record:
     """Return the record that `value()` gave as `value`.
 
-    Raises RecordError if a field is missing, unknown or wrong, or if the record
-    is not the one that `key` names.
+    A field may be missing if it has a default: it came after the record was written.
+    Raises RecordError if another is missing, one is unknown or wrong, or if the record is
+    not the one that `key` names.
     """
     kind = _KINDS.get(key.partition(":")[0])
     if kind is None:
         raise RecordError("key", f"no such kind of record: {key!a}")
-    if value.keys() != set(kind.__slots__):
+    needed = {item.name for item in fields(kind) if item.default is MISSING}
+    if not needed <= value.keys() <= set(kind.__slots__):
         raise RecordError("fields", f"fields of {key!a}: {sorted(value)!a}")
     values = dict(value)
-    if isinstance(values.get("destinations"), list):
-        values["destinations"] = tuple(values["destinations"])
+    for name in _TUPLES:
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
     record = kind(**values)
     if record.key != key:
         raise RecordError("key", f"{key!a} holds {record.key!a}")
@@ -179,14 +315,10 @@ def record_from(key: str, value: Mapping[str, Any]) -> Record:
 def check_key(key: str) -> None:
     """Raise RecordError unless some record could bear `key`."""
     kind, _, name = key.partition(":")
-    if kind == "mailbox":
-        _obey(grammar.check_any_mailbox_name, name)
-    elif kind == "address":
-        _obey(grammar.check_address, name)
-    elif kind == "domain":
-        _obey(grammar.check_domain, name)
-    else:
+    check = _CHECKS.get(kind)
+    if check is None:
         raise RecordError("key", f"no such kind of record: {key!a}")
+    _obey(check, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +337,6 @@ class Entry:
         if self.record is None:
             return
         # The record may have been built around its own checks: build it anew.
-        if not isinstance(self.record, Mailbox | Address | HostedDomain):
+        if not isinstance(self.record, Record):
             raise RecordError("record", "not a record")
         record_from(self.key, self.record.value())

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm
-from accounts.models import Account, DeletedAccount, Domain
+from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from accounts.names import readable_domain
 from forwarding import removal
 from forwarding.models import ForwardingAddress
@@ -22,6 +22,7 @@ from propagation.tasks import sweep
 
 # What a record of each kind is, for the filter of the outbox.
 KINDS: dict[str, type[Model]] = {
+    "plan": Plan,
     "domain": Domain,
     "mailbox": Account,
     "address": ForwardingAddress,
@@ -53,7 +54,7 @@ class AccountAdmin(OpeningAdmin):
     search_fields = ["name", "domain__name"]
     autocomplete_fields = ["domain"]
     exclude = ["password_hash"]
-    editable = ("quota_bytes",)
+    editable = OwnLimits.NAMES
     actions = ["delete_after_the_delay"]
 
     def at_address(self, local_part: str, domain: str) -> Q:
@@ -61,9 +62,10 @@ class AccountAdmin(OpeningAdmin):
         return Q(name=local_part, domain__name__startswith=domain)
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        """Bring another mailbox size to the server."""
-        if change and "quota_bytes" in form.changed_data:
-            obj.resize(obj.quota_bytes, by=request.user)
+        """Bring the account's own limits to the server."""
+        if change and form.changed_data:
+            limits = {name: getattr(obj, name) for name in form.changed_data}
+            obj.limit(by=request.user, **limits)
 
     @admin.action(description=_("Delete after the delay"))
     def delete_after_the_delay(self, request: HttpRequest, queryset: Any) -> None:

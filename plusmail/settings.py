@@ -167,6 +167,7 @@ DESTINATIONS_PER_ADDRESS = env.int("DESTINATIONS_PER_ADDRESS", default=20)
 # Who can list the records that a server should hold, and hears of their fate; see
 # propagation.sources. Order is the order in which a server is rebuilt.
 RECORD_SOURCES = [
+    "accounts.sources.plans",
     "accounts.sources.domains",
     "accounts.sources.mailboxes",
     "forwarding.sources.addresses",

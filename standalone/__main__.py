@@ -16,8 +16,11 @@ from pathlib import Path
 from standalone import place
 from standalone.place import CHECKOUT, HOST, SERVER, Ports, Refused
 
-SERVER_PROGRAMS = ("postfix", "postmap", "dovecot", "doveadm")
+SERVER_PROGRAMS = ("postfix", "postmap", "smtp-sink", "dovecot", "doveadm")
 OPEN_FILES = 8192
+# The demo's mail for other domains goes into files, also where an earlier version let none leave.
+OUTSIDE = f"smtp:[{HOST}]:"
+NOWHERE = "error:5.7.1 This server sends no mail to other domains"
 ADMIN_PATHS = "/usr/sbin:/sbin"
 
 
@@ -69,6 +72,7 @@ def run() -> int:
         place.write_closed(var / "panel.sqlite3")
         if not why_none:
             prepare_server(var, ports)
+            place.make_outside(var)
         prepare_panel(environ)
 
         parts = []
@@ -166,10 +170,15 @@ def prepare_server(var: Path, ports: Ports) -> None:
             config = load_config(root)
         else:
             # The demo's own fixed account.
-            config = HostConfig(SERVER, postmaster="example@example.com")
+            config = HostConfig(SERVER, postmaster="example@example.com", outbound=NOWHERE)
+        if config.outbound == NOWHERE or config.outbound.startswith(OUTSIDE):
+            config = replace(config, outbound=f"{OUTSIDE}{ports.outside}")
         config = replace(
             config,
             smtp_port=ports.smtp,
+            submission_port=ports.submission,
+            submissions_port=ports.submissions,
+            policy_port=ports.policy,
             pop3_port=ports.pop3,
             pop3s_port=ports.pop3s,
             imap_port=ports.imap,
@@ -218,7 +227,8 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
     ]
     if with_servers:
         lines += [
-            f"  SMTP       {HOST} port {ports.smtp}",
+            f"  SMTP       {HOST} port {ports.smtp}; with a password, to anybody: port "
+            f"{ports.submission} (TLS: {ports.submissions})",
             f"  POP3       {HOST} port {ports.pop3} (TLS: {ports.pop3s})",
             f"  IMAP       {HOST} port {ports.imap} (TLS: {ports.imaps})",
             "",
@@ -232,6 +242,12 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             "",
             f"  python3 -c \"import poplib; p = poplib.POP3('{HOST}', {ports.pop3}); "
             "p.user('hello'); p.pass_('PASSWORD'); print(*p.retr(1)[1], sep=chr(10))\"",
+            "",
+            "That login lets you send to other domains for 30 minutes too. What leaves goes into",
+            f"{place.outside_mail(var)}, never to the Internet:",
+            "",
+            f"  python3 -c \"import smtplib; s = smtplib.SMTP('{HOST}', {ports.smtp}); "
+            "s.sendmail('hello@example.com', 'you@example.edu', 'Subject: back\\n\\nHi.')\"",
         ]
     else:
         lines += ["", "  No mail server is connected: changes made in the panel stay pending."]

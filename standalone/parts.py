@@ -14,7 +14,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from standalone.place import HOST, SERVER, Ports, mailhost_root, redis_socket
+from mailhost.instance import problem_of
+from standalone.place import (
+    HOST,
+    OUTSIDE_USER,
+    SERVER,
+    Ports,
+    mailhost_root,
+    outside_mail,
+    redis_socket,
+)
 
 REDIS = "redis"
 TIMEOUT = 5.0  # seconds for one question
@@ -76,14 +85,34 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
 
 
 def server_parts(var: Path, ports: Ports) -> list[Part]:
-    """Return Postfix and Dovecot, each in the foreground under mailhost."""
+    """Return the mail server's three programs, under mailhost, and the rest of the Internet."""
+    # Postfix's own smtp-sink(1) writes a file per message. Not by its -u: with another user the
+    # kernel forgets whose death ends the process, so setpriv(1) has to ask after that.
+    outside = [
+        "setpriv", "--reuid", OUTSIDE_USER, "--regid", "nogroup", "--clear-groups",
+        "--pdeathsig", "TERM", "--", "smtp-sink", "-h", "outside.invalid",
+        "-d", f"{outside_mail(var)}/%Y%m%d-%H%M%S.", f"{HOST}:{ports.outside}", "100",
+    ]  # fmt: skip
     mailhost = [*python("mailhost"), "--root", str(mailhost_root(var)), "run"]
     return [
         Part(
+            "outside",
+            outside,
+            lambda: greets(ports.outside, b"220 "),
+            f"{HOST}:{ports.outside}",
+        ),
+        # Before Postfix, which lets nobody send without it.
+        Part(
+            "policy",
+            [*mailhost, "policy"],
+            lambda: not problem_of(mailhost_root(var), "policy"),
+            f"{HOST}:{ports.policy}",
+        ),
+        Part(
             "postfix",
             [*mailhost, "postfix"],
-            lambda: greets(ports.smtp, b"220 "),
-            f"{HOST}:{ports.smtp}",
+            lambda: greets(ports.smtp, b"220 ") and greets(ports.submission, b"220 "),
+            f"{HOST}:{ports.smtp}, {ports.submission}",
         ),
         Part(
             "dovecot",

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import socket
 import stat
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from typing import Self
 CHECKOUT = Path(__file__).resolve().parent.parent
 SERVER = "mail1.plusmail.test"
 HOST = "127.0.0.1"
+OUTSIDE_USER = "nobody"
 MARKER = ".plusmail-standalone"
 
 
@@ -33,10 +35,14 @@ class Ports:
 
     web: int = 8000
     smtp: int = 2525
+    submission: int = 2587
+    submissions: int = 2465
     pop3: int = 2110
     pop3s: int = 2995
     imap: int = 2143
     imaps: int = 2993
+    policy: int = 2400
+    outside: int = 2526
 
     @classmethod
     def chosen(cls, environ: Mapping[str, str]) -> Self:
@@ -176,6 +182,18 @@ def environment(
 def redis_socket(var: Path) -> Path:
     """Return where the private Redis listens; it has no TCP port."""
     return var / "redis" / "redis.sock"
+
+
+def outside_mail(var: Path) -> Path:
+    """Return where mail for other domains ends, a file each: it never reaches the Internet."""
+    return var / "outside"
+
+
+def make_outside(var: Path) -> None:
+    """Make the directory of that mail, for the user who writes it."""
+    outside_mail(var).mkdir(exist_ok=True)
+    shutil.chown(outside_mail(var), OUTSIDE_USER)
+    outside_mail(var).chmod(0o700)
 
 
 def mailhost_root(var: Path) -> Path:

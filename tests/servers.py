@@ -1,14 +1,16 @@
 """A private mail server for tests, on free ports of 127.0.0.1, and the outside world.
 
 `mail_server()` makes a root that the servers' own users can reach, starts
-Postfix and Dovecot as `python -m mailhost run` does, and ends every process
-afterwards. `Sink` takes the mail that leaves for other domains.
+the policy daemon, Postfix and Dovecot as `python -m mailhost run` does, and ends every process
+afterwards. `Sink` takes the mail that leaves for other domains. Customers connect from
+addresses of their own, 127.0.0.2 and up: `source` in what follows.
 """
 
 from __future__ import annotations
 
 import imaplib
 import itertools
+import os
 import poplib
 import secrets
 import shutil
@@ -24,6 +26,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import cache
 from pathlib import Path
@@ -35,11 +38,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from mailhost import instance
 from mailhost.config import HostConfig
 from mailhost.host import Host
+from mailhost.processes import master
 from mailhost.records import Mailbox
 
 REPOSITORY = Path(__file__).parent.parent
 T = TypeVar("T")
 PASSWORD = "correct-horse-battery"
+#: The page that refusals of customers' mail name.
+HELP = "https://panel.plusmail.test/help/sending"
 _PORTS = range(12_000, 32_000)
 
 
@@ -65,20 +71,34 @@ def hash_of(password: str = PASSWORD) -> str:
 
 
 def mailbox(
-    name: str, domain: str = "example.com", password: str = PASSWORD, mailbox_id: str = ""
+    name: str,
+    domain: str = "example.com",
+    password: str = PASSWORD,
+    mailbox_id: str = "",
+    **fields: Any,
 ) -> Mailbox:
-    """Return a mailbox record with an id of its own."""
-    return Mailbox(name, domain, mailbox_id or uuid.uuid4().hex, hash_of(password), 10_000_000)
+    """Return a mailbox record with an id of its own; `fields` are the record's others."""
+    fields = {"quota_bytes": 10_000_000, **fields}
+    return Mailbox(name, domain, mailbox_id or uuid.uuid4().hex, hash_of(password), **fields)
 
 
-def message(subject: str = "hello", text: str = "hello, world") -> bytes:
+def message(
+    subject: str = "hello", text: str = "hello, world", sender: str = "friend@outside.test"
+) -> bytes:
     """Return a small message."""
     mail = EmailMessage()
-    mail["From"] = "friend@outside.test"
+    mail["From"] = sender
     mail["To"] = "you@example.com"
     mail["Subject"] = subject
     mail.set_content(text)
     return mail.as_bytes()
+
+
+def noon() -> str:
+    """Return a time zone whose midnight is far away, so that no test counts over two days."""
+    ahead = 12 - datetime.now(UTC).hour
+    # POSIX's sign: Etc/GMT-9 is Tokyo's.
+    return f"Etc/GMT{-ahead:+}"
 
 
 def wait_for(look: Callable[[], T], seconds: float = 10.0) -> T:
@@ -123,6 +143,34 @@ def sink() -> Iterator[Sink]:
         controller.stop()
 
 
+def _from(source: str, port: int, timeout: float | None) -> socket.socket:
+    """Connect to this machine by the protocol of `source`."""
+    host = "::1" if ":" in source else "127.0.0.1"
+    return socket.create_connection((host, port), timeout, (source, 0))
+
+
+class _POP3(poplib.POP3):
+    """POP3 from an address of the client's choice."""
+
+    def __init__(self, host: str, port: int, source: str) -> None:
+        self._source = source
+        super().__init__(host, port, timeout=10)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        return _from(self._source, self.port, timeout)
+
+
+class _IMAP4(imaplib.IMAP4):
+    """IMAP from an address of the client's choice."""
+
+    def __init__(self, host: str, port: int, source: str) -> None:
+        self._source = source
+        super().__init__(host, port, timeout=10)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        return _from(self._source, self.port, timeout)
+
+
 class MailServer:
     """A running mail server. `outside` is where its mail for other domains goes."""
 
@@ -135,7 +183,7 @@ class MailServer:
         self._runs: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *servers: str) -> None:
-        """Start Postfix and Dovecot, or the one named, and wait until they answer."""
+        """Start all servers, or those named, and wait until they answer."""
         for server in servers or instance.SERVERS:
             command = [sys.executable, "-m", "mailhost", "--root", str(self.root), "run", server]
             self._runs[server] = subprocess.Popen(command, cwd=REPOSITORY)
@@ -143,22 +191,41 @@ class MailServer:
             problem = instance.wait_until_answering(self.root, server)
             assert not problem, f"{server} {problem}\n{self.logs()}"
 
+    def kill(self, server: str) -> None:
+        """End a server at once (SIGKILL), as a crash would."""
+        leader = master(self.host.paths, server)
+        assert leader
+        os.kill(leader, signal.SIGKILL)
+        self._runs.pop(server).wait(30)
+
+    @contextmanager
+    def hung(self, server: str) -> Iterator[None]:
+        """Let a server do nothing for a while (SIGSTOP), its sockets still open."""
+        leader = master(self.host.paths, server)
+        assert leader
+        os.kill(leader, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(leader, signal.SIGCONT)
+
     def stop(self, *servers: str) -> None:
-        """End both servers, or the one named, with all their processes."""
+        """End all servers, or the one named, with all their processes."""
         for server in servers or tuple(self._runs):
             process = self._runs.pop(server)
             process.send_signal(signal.SIGTERM)
             process.wait(30)
 
     def logs(self) -> str:
-        """Return what both servers logged."""
+        """Return what the servers logged."""
         return "\n".join(path.read_text() for path in sorted((self.root / "log").iterdir()))
 
     # From outside
 
-    def smtp(self) -> smtplib.SMTP:
+    def smtp(self, source: str = "", host: str = "127.0.0.1") -> smtplib.SMTP:
         """Connect as any other mail server would."""
-        client = smtplib.SMTP("127.0.0.1", self.config.smtp_port, "client.outside.test", 10)
+        port, bind = self.config.smtp_port, (source, 0) if source else None
+        client = smtplib.SMTP(host, port, "client.outside.test", 30, bind)
         client.ehlo()
         return client
 
@@ -177,9 +244,9 @@ class MailServer:
 
     # As the holder of a mailbox
 
-    def pop3(self, login: str, password: str = PASSWORD) -> poplib.POP3:
+    def pop3(self, login: str, password: str = PASSWORD, source: str = "") -> poplib.POP3:
         """Log in by POP3; poplib.error_proto if that is refused."""
-        client = poplib.POP3("127.0.0.1", self.config.pop3_port, timeout=10)
+        client = _POP3("127.0.0.1", self.config.pop3_port, source)
         try:
             client.user(login)
             client.pass_(password)
@@ -188,13 +255,50 @@ class MailServer:
             raise
         return client
 
-    def imap(self, login: str, password: str = PASSWORD) -> imaplib.IMAP4:
+    def imap(self, login: str, password: str = PASSWORD, source: str = "") -> imaplib.IMAP4:
         """Log in by IMAP; imaplib.IMAP4.error if that is refused."""
-        client = imaplib.IMAP4("127.0.0.1", self.config.imap_port, timeout=10)
+        client = _IMAP4("127.0.0.1", self.config.imap_port, source)
         try:
             client.login(login, password)
         except BaseException:
             client.shutdown()
+            raise
+        return client
+
+    def receive(self, login: str, source: str, password: str = PASSWORD) -> None:
+        """Look for new mail by POP3, which lets this address send."""
+        self.pop3(login, password, source).quit()
+
+    def submission(
+        self, login: str = "", password: str = PASSWORD, source: str = "", *, tls: str = "starttls"
+    ) -> smtplib.SMTP:
+        """Connect to send with a password, by "starttls" or "wrapped" TLS, or "" without any.
+
+        Log in, if there is a login; smtplib.SMTPAuthenticationError if that is refused.
+        """
+        bind = (source, 0) if source else None
+        context = ssl._create_unverified_context()  # noqa: S323 (it signed itself)
+        client: smtplib.SMTP
+        if tls == "wrapped":
+            client = smtplib.SMTP_SSL(
+                "127.0.0.1",
+                self.config.submissions_port,
+                "pc.outside.test",
+                timeout=30,
+                context=context,
+                source_address=bind,
+            )
+        else:
+            port = self.config.submission_port
+            client = smtplib.SMTP("127.0.0.1", port, "pc.outside.test", 30, bind)
+        try:
+            if tls == "starttls":
+                client.starttls(context=context)
+            client.ehlo()
+            if login:
+                client.login(login, password)
+        except BaseException:
+            client.close()
             raise
         return client
 
@@ -244,7 +348,7 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
 
     With a `name` its root is called so, in a directory of its own, as in MAILHOST_ROOT.
     """
-    smtp, pop3, pop3s, imap, imaps = free_ports(5)
+    smtp, submission, submissions, pop3, pop3s, imap, imaps, policy = free_ports(8)
     # The servers' users have to get through, which pytest's own directories do not allow.
     made = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
     root = made / name
@@ -255,11 +359,16 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
         defaults: dict[str, Any] = {
             "hostname": "mail1.plusmail.test",
             "smtp_port": smtp,
+            "submission_port": submission,
+            "submissions_port": submissions,
+            "policy_port": policy,
             "pop3_port": pop3,
             "pop3s_port": pop3s,
             "imap_port": imap,
             "imaps_port": imaps,
             "slow_guessing": False,
+            "time_zone": noon(),
+            "help_url": HELP,
             "outbound": f"smtp:[127.0.0.1]:{outside.port}",
         }
         server = MailServer(root, HostConfig(**(defaults | settings)), outside)

@@ -10,6 +10,7 @@ from accounts.models.accounts import (
 from accounts.models.customers import MEGABYTE, Customer, Plan, User
 from accounts.models.deleted import DeletedAccount
 from accounts.models.domains import Domain, DomainQuerySet
+from accounts.models.limits import OwnLimits, limits_in
 
 __all__ = [
     "MEGABYTE",
@@ -21,7 +22,9 @@ __all__ = [
     "DeletedAccount",
     "Domain",
     "DomainQuerySet",
+    "OwnLimits",
     "Plan",
     "User",
     "accounts_by_address",
+    "limits_in",
 ]

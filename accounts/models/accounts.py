@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import names, passwords
+from accounts.models.limits import OwnLimits
 from mailhost import grammar
 from mailhost.records import Mailbox
 from propagation.models import Change, MailServer, one_at_a_time
@@ -79,7 +80,7 @@ class AccountQuerySet(models.QuerySet["Account"]):
         return next((name for name in usable if name not in taken), f"m{uuid.uuid4().hex[:12]}")
 
 
-class Account(models.Model):
+class Account(OwnLimits):
     """A POP account: a mailbox with its login name, unique on its server."""
 
     # Also names the mailbox's directory: a name taken again never shows old mail.
@@ -92,12 +93,6 @@ class Account(models.Model):
     )
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
-    quota_bytes = models.PositiveBigIntegerField(
-        gettext_lazy("mailbox size (bytes)"),
-        null=True,
-        blank=True,
-        help_text=gettext_lazy("Empty: as the plan has it."),
-    )
     is_fixed = models.BooleanField(gettext_lazy("fixed account"), default=False, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=now, editable=False)
 
@@ -156,7 +151,7 @@ class Account(models.Model):
             domain=self.domain.name,
             mailbox_id=self.pk.hex,
             password_hash=self.password_hash,
-            quota_bytes=self.size,
+            **self.recorded_limits(),
         )
 
     def insert(self, *, by: Any = None, group: uuid.UUID | None = None) -> Account:
@@ -218,8 +213,8 @@ class Account(models.Model):
             locked.propose(before=before, by=by)
         self.password_hash = hashed
 
-    def resize(self, quota_bytes: int | None, *, by: Any = None) -> None:
-        """Give the mailbox another size in bytes; None: as the plan has it.
+    def limit(self, *, by: Any = None, **limits: Any) -> None:
+        """Give the account limits of its own, by the names in OwnLimits; None: the plan's.
 
         Raises ValidationError while the account is being deleted.
         """
@@ -227,8 +222,9 @@ class Account(models.Model):
             locked = self._locked()
             locked.refuse_if_leaving()
             before = locked.record()
-            locked.quota_bytes = quota_bytes
-            locked.save(update_fields=["quota_bytes"])
+            for name, value in limits.items():
+                setattr(locked, name, value)
+            locked.save(update_fields=list(limits))
             locked.propose(before=before, by=by)
 
     def delete_later(self, *, by: Any = None, group: uuid.UUID | None = None) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import gettext as _
+
+from mailhost import grammar
+from mailhost.records import PlanLimits
+from propagation.models import Change, MailServer, one_at_a_time
 
 MEGABYTE = 1024 * 1024
 
@@ -23,8 +31,21 @@ class User(AbstractUser):
         verbose_name_plural = gettext_lazy("logins")
 
 
+class PlanQuerySet(models.QuerySet["Plan"]):
+    """All plans, or some."""
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete one after the other, each with its record on the mail servers."""
+        with transaction.atomic():
+            found = [plan.delete() for plan in self]
+        return sum(count for count, _rows in found), {}
+
+
 class Plan(models.Model):
-    """What a domain's owner has bought (コース); every limit of the manual's section 5."""
+    """What a domain's owner has bought (コース); every limit of the manual's section 5.
+
+    Every mail server holds every plan: an edit is a change for each of them.
+    """
 
     code = models.SlugField(gettext_lazy("code"), unique=True)
     name_ja = models.CharField(gettext_lazy("name (Japanese)"), max_length=60)
@@ -48,7 +69,19 @@ class Plan(models.Model):
     list_message_bytes = models.PositiveBigIntegerField(
         gettext_lazy("size of a message to a mailing list (bytes)"), default=75 * 1024
     )
+    domain_recipients_per_day = models.PositiveIntegerField(
+        gettext_lazy("recipients per day of all accounts of a domain"),
+        default=0,
+        help_text=gettext_lazy("0: the accounts of a domain are not counted together."),
+    )
+    pop_before_smtp = models.BooleanField(
+        gettext_lazy("may send after receiving (POP before SMTP)"),
+        default=True,
+        help_text=gettext_lazy("Off: sending takes a password (SMTP AUTH)."),
+    )
     is_sample = models.BooleanField(gettext_lazy("sample for the demo"), default=False)
+
+    objects = PlanQuerySet.as_manager()
 
     class Meta:
         verbose_name = gettext_lazy("plan")
@@ -66,11 +99,60 @@ class Plan(models.Model):
                     list_message_bytes__gte=1,
                 ),
                 violation_error_message=gettext_lazy("Every limit is at least 1."),
-            )
+            ),
+            models.CheckConstraint(
+                name="plan_code_form",
+                condition=Q(code__regex=grammar.PLAN_CODE.pattern),
+                violation_error_message=gettext_lazy("Use letters, digits, - and _ only."),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name_ja if get_language() == "ja" else self.name_en
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the plan, and tell every mail server what it now allows."""
+        with transaction.atomic():
+            one_at_a_time()
+            was = Plan.objects.filter(pk=self.pk).first() if self.pk else None
+            if was and was.code != self.code:
+                raise ValidationError(_("A plan's code stays as it is."), code="code")
+            super().save(*args, **kwargs)
+            for server in MailServer.objects.all():
+                self.propose(server, before=was)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete a plan that no domain has, here and on the mail servers."""
+        with transaction.atomic():
+            one_at_a_time()
+            for server in MailServer.objects.all():
+                Change.objects.propose(server, before=self.record(), after=None)
+            return super().delete(*args, **kwargs)
+
+    def propose(self, server: MailServer, *, before: Plan | None = None) -> None:
+        """Tell a mail server what the plan allows."""
+        held = before.record() if before else None
+        if held != self.record():
+            Change.objects.propose(server, before=held, after=self.record())
+
+    def record(self) -> PlanLimits:
+        """Return what a mail server holds of this plan."""
+        return PlanLimits(
+            code=self.code,
+            mailbox_bytes=self.mailbox_bytes,
+            message_bytes=self.message_bytes,
+            list_message_bytes=self.list_message_bytes,
+            recipients_per_message=self.recipients_per_message,
+            recipients_per_day=self.recipients_per_day,
+            domain_recipients_per_day=self.domain_recipients_per_day,
+            pop_before_smtp=self.pop_before_smtp,
+        )
+
+    def restore(self, was: PlanLimits) -> None:
+        """Allow again what the mail server still allows: a change was taken back."""
+        limits = was.value()
+        del limits["code"]
+        Plan.objects.filter(pk=self.pk).update(**limits)
 
 
 class Customer(models.Model):

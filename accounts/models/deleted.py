@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from accounts import names
 from accounts.models.accounts import Account
 from accounts.models.domains import Domain
+from accounts.models.limits import OwnLimits
 from propagation.models import MailServer, one_at_a_time
 
 
@@ -27,7 +28,7 @@ class DeletedQuerySet(models.QuerySet["DeletedAccount"]):
         return self.filter(restored_at=None, removed_at=None)
 
 
-class DeletedAccount(models.Model):
+class DeletedAccount(OwnLimits):
     """An account that is gone from its server and waits in the trash for TRASH_DAYS."""
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -37,7 +38,6 @@ class DeletedAccount(models.Model):
     server = models.ForeignKey(MailServer, models.PROTECT, verbose_name=gettext_lazy("mail server"))
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
-    quota_bytes = models.PositiveBigIntegerField(null=True, blank=True, editable=False)
     deleted_at = models.DateTimeField(gettext_lazy("deleted"), default=now)
     # Set while a restored account is on its way; the row goes once the server has it back.
     restored_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -74,7 +74,7 @@ class DeletedAccount(models.Model):
             server=self.server,
             name=name,
             password_hash=self.password_hash,
-            quota_bytes=self.quota_bytes,
+            **self.own_limits(),
         )
         account.full_clean(validate_unique=False)
         with transaction.atomic():

@@ -165,8 +165,16 @@ class Domain(models.Model):
 
     def record(self) -> HostedDomain:
         """Return what the mail server holds of this domain."""
+        return self.record_with(self.fixed_account_address())
+
+    def record_with(self, fixed_address: str) -> HostedDomain:
+        """Return what the mail server holds, the fixed account's address being known."""
         return HostedDomain(
-            name=self.name, fixed_address=self.fixed_account_address(), home=self.home
+            name=self.name,
+            fixed_address=fixed_address,
+            home=self.home,
+            owner=str(self.customer_id),
+            plan=self.plan.code,
         )
 
     def fixed_account_address(self) -> str:
@@ -176,37 +184,26 @@ class Domain(models.Model):
         return fixed.address if fixed else self.fixed_address
 
     def change_plan(self, plan: Plan, *, by: Any = None) -> None:
-        """Give the domain another plan; the server hears of every record that differs by it.
+        """Give the domain another plan; its accounts follow, and the server hears of it.
 
-        Accounts past the new plan's limit stay, and no more can be added. Those that are
-        being deleted go on going. Raises ValidationError if the domain is gone.
+        Accounts past the new plan's limit stay, and no more can be added. Raises
+        ValidationError if the domain is gone.
         """
         with transaction.atomic():
             one_at_a_time()
             found = Domain.objects.select_related("plan", "server").filter(pk=self.pk).first()
             if found is None:
                 raise ValidationError(_("This domain no longer exists."), code="gone")
-            accounts = found.staying_accounts()
-            was, were = found.record(), [account.record() for account in accounts]
+            was = found.record()
             Domain.objects.filter(pk=found.pk).update(plan=plan)
             found.plan = plan
             if found.record() != was:
-                Change.objects.propose(found.server, before=was, after=found.record(), by=by)
-            for account, before in zip(accounts, were, strict=True):
-                if account.record() != before:
-                    account.propose(before=before, by=by)
+                found.propose(before=was, by=by)
         self.plan = plan
 
-    def staying_accounts(self) -> list[Account]:
-        """Return the accounts that are not being deleted."""
-        accounts = list(self.accounts.select_related("server"))
-        gone = Change.objects.leaving(self.server, [account.key for account in accounts])
-        # They come with this very domain, so that they have its plan.
-        return [account for account in accounts if account.key not in gone]
-
-    def propose(self, *, by: Any = None) -> None:
-        """Tell the mail server about a new domain."""
-        Change.objects.propose(self.server, before=None, after=self.record(), by=by)
+    def propose(self, *, before: HostedDomain | None = None, by: Any = None) -> None:
+        """Tell the mail server about the domain as it is now."""
+        Change.objects.propose(self.server, before=before, after=self.record(), by=by)
 
 
 def _taken_label(label: str, *, but: MailServer) -> str:

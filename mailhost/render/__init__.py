@@ -65,7 +65,8 @@ def render(root: Path, config: HostConfig) -> list[Path]:
         _write(paths.postfix / "main.cf", _HERE / "postfix" / "main.cf", values, 0o644),
         _write(paths.postfix / "master.cf", _HERE / "postfix" / "master.cf", values, 0o644),
         _write(paths.postfix / "commands", _HERE / "postfix" / "commands", values, 0o644),
-        _write(paths.dovecot_conf, dovecot / "dovecot.conf", values, 0o644),
+        # The secret by which the policy daemon knows Dovecot is in it.
+        _write(paths.dovecot_conf, dovecot / "dovecot.conf", values, 0o600),
         _write(
             paths.dovecot / "dovecot-sql.conf.ext", dovecot / "dovecot-sql.conf.ext", values, 0o600
         ),
@@ -91,29 +92,34 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         "store": str(paths.store),
         "instance": "plusmail-" + config.hostname.partition(".")[0],
         "inet_protocols": _protocols(config.smtp_listen),
-        "smtp_service": _smtp_service(config),
+        "smtp_service": _smtp_service(config, config.smtp_port),
+        "submission_service": _smtp_service(config, config.submission_port),
+        "no_submission": "" if config.submission_port else "# ",
+        "submissions_service": _smtp_service(config, config.submissions_port),
+        "no_submissions": "" if config.submissions_port else "# ",
+        "policy_key": paths.policy_key.read_text().strip(),
         "dovecot_listen": "*, ::" if config.login_listen == "*" else config.login_listen,
         "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
         "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",
         "failure_delay": "2 secs" if config.slow_guessing else "0",
-        "penalty_mode": "0600" if config.slow_guessing else "0",
         "own_name_maps": _own_name_map(config),
         "lmtp_listener": _lmtp_listener(config),
     }
 
 
 def _protocols(listen: str) -> str:
-    if listen == "*":
+    """Return what Postfix speaks; a server with one IPv4 address speaks from that alone."""
+    if listen == "*" or ipaddress.ip_address(listen).version == 6:
         return "all"
-    return f"ipv{ipaddress.ip_address(listen).version}"
+    return "ipv4"
 
 
-def _smtp_service(config: HostConfig) -> str:
+def _smtp_service(config: HostConfig, port: int) -> str:
     if config.smtp_listen == "*":
-        return str(config.smtp_port)
+        return str(port)
     address = ipaddress.ip_address(config.smtp_listen)
     host = f"[{address}]" if address.version == 6 else str(address)
-    return f"{host}:{config.smtp_port}"
+    return f"{host}:{port}"
 
 
 def _own_name_map(config: HostConfig) -> str:

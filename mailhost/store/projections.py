@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple
 from datetime import datetime
 
 from mailhost.records import Address, Entry, HostedDomain, Mailbox
@@ -176,7 +175,17 @@ class Projections:
         for entry in self._records.of_kind(kind):
             record = entry.record
             if isinstance(record, Mailbox):
-                yield record.name, _mailbox_line(*astuple(record), entry.change)
+                yield (
+                    record.name,
+                    _mailbox_line(
+                        record.name,
+                        record.domain,
+                        record.mailbox_id,
+                        record.password_hash,
+                        record.quota_bytes,
+                        entry.change,
+                    ),
+                )
             elif isinstance(record, Address):
                 yield record.address, ", ".join(record.destinations)
             elif isinstance(record, HostedDomain):

@@ -25,7 +25,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
-from mailhost.records import Entry, HostedDomain, Record
+from mailhost.records import Entry, HostedDomain, PlanLimits, Record
 from propagation.models.content import Content
 from propagation.models.servers import MailServer, one_at_a_time
 
@@ -271,8 +271,10 @@ def _live(moving: Sequence[Change], *, otherwise: Content) -> Content:
 
 
 def _domain_of(record: Record | None) -> str:
-    """Return the hosted domain that a record belongs to."""
-    return record.name if isinstance(record, HostedDomain) else record.domain if record else ""
+    """Return the hosted domain that a record belongs to; a plan's belongs to none."""
+    if isinstance(record, HostedDomain):
+        return record.name
+    return "" if record is None or isinstance(record, PlanLimits) else record.domain
 
 
 def _nothing() -> Record:

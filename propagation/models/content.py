@@ -8,8 +8,8 @@ from typing import Any
 
 from mailhost.records import Record, record_from
 
-# The field of a record that no page, log or finished change may keep.
-SECRET = "password_hash"  # noqa: S105 (the name of a field)
+# The field of a record, by its kind, that no page, log or finished change may keep.
+_SECRETS = {"mailbox": "password_hash", "list": "leave_key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,16 @@ class Content:
             return cls(None)
         # As the database gives it back: lists, not tuples.
         value = json.loads(json.dumps(record.value()))
-        return cls(value, value.pop(SECRET, ""))
+        return cls(value, value.pop(_secret_of(record.key), ""))
 
     def record(self, key: str) -> Record | None:
         """Put the record together again."""
         if self.value is None:
             return None
-        return record_from(key, {**self.value, **({SECRET: self.secret} if self.secret else {})})
+        secret = {_secret_of(key): self.secret} if self.secret else {}
+        return record_from(key, {**self.value, **secret})
+
+
+def _secret_of(key: str) -> str:
+    """Return the name of the field that is secret in the record called `key`, "" if none is."""
+    return _SECRETS.get(key.partition(":")[0], "")

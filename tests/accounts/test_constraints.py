@@ -55,7 +55,7 @@ def account(cast: Cast, **values: Any) -> dict[str, Any]:
         "server": cast.server.pk,
         "name": "suzuki",
         "password_hash": HASH,
-        "quota_bytes": None,
+        **Account().own_limits(),
         "is_fixed": False,
         "created_at": now(),
     }
@@ -263,6 +263,11 @@ def test_plan_without_a_limit_is_refused(cast: Cast, limit: str) -> None:
         Plan.objects.filter(pk=cast.plan.pk).update(**{limit: 0})
 
 
+def test_plan_code_of_another_form_is_refused(cast: Cast) -> None:
+    with refused("plan_code_form"):
+        Plan.objects.filter(pk=cast.plan.pk).update(code="a b")
+
+
 # Fixed accounts.
 
 
@@ -357,6 +362,7 @@ NAMED_ABOVE = {
     "one_applying_change_per_record",
     "one_fixed_account_per_domain",
     "one_pending_change_per_record",
+    "plan_code_form",
     "plan_limits_are_limits",
 }
 

@@ -101,17 +101,17 @@ def test_password_cannot_be_changed_while_the_account_is_being_deleted(tanaka: A
 
 def test_size_of_a_mailbox_is_the_plans_unless_it_has_its_own(tanaka: Account) -> None:
     assert tanaka.size == 10 * 1024 * 1024
-    tanaka.resize(5)
+    tanaka.limit(quota_bytes=5)
     change = factories.pending(tanaka.key)
     assert change.after is not None
     assert change.after["quota_bytes"] == 5
-    tanaka.resize(None)
+    tanaka.limit(quota_bytes=None)
     assert not Change.objects.pending().exists()
 
 
 def test_size_is_left_alone_by_a_change_of_password_at_the_same_time(tanaka: Account) -> None:
     stale = Account.objects.get(pk=tanaka.pk)
-    tanaka.resize(5)
+    tanaka.limit(quota_bytes=5)
     stale.set_password("another-long-word")
     change = factories.pending(tanaka.key)
     assert change.after is not None
@@ -119,7 +119,7 @@ def test_size_is_left_alone_by_a_change_of_password_at_the_same_time(tanaka: Acc
 
 
 def test_cancelled_size_returns_to_what_is_live(tanaka: Account) -> None:
-    tanaka.resize(5)
+    tanaka.limit(quota_bytes=5)
     cancel([factories.pending(tanaka.key)])
     tanaka.refresh_from_db()
     assert tanaka.size == 10 * 1024 * 1024

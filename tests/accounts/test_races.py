@@ -102,7 +102,8 @@ def test_two_domains_with_one_label_make_one_fixed_account(
 
 def test_password_set_while_the_size_changes_loses_neither(tanaka_of: Account) -> None:
     both = at_once(
-        partial(tanaka_of.set_password, "another-long-word"), partial(tanaka_of.resize, 12345)
+        partial(tanaka_of.set_password, "another-long-word"),
+        partial(tanaka_of.limit, quota_bytes=12345),
     )
     assert both == [None, None]
     change = factories.pending(tanaka_of.key)

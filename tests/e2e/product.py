@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,7 @@ def _prepared() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/tmp"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     environ = place.environment(
-        _given(), var=directory, ports=Ports(*free_ports(6)), with_servers=False
+        _given(), var=directory, ports=Ports(*free_ports(len(fields(Ports)))), with_servers=False
     )
     database = directory / "panel.sqlite3"
     for command in (["collectstatic", "--noinput"], ["migrate"], ["load_demo"]):
@@ -289,7 +290,7 @@ def product(
     """
     base = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/tmp"))
     base.chmod(0o711)
-    ports = Ports(*free_ports(6))
+    ports = Ports(*free_ports(len(fields(Ports))))
     environ = place.environment(
         {
             **_given(),
@@ -335,6 +336,9 @@ def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
         config = HostConfig(
             hostname=SERVER,
             smtp_port=ports.smtp,
+            submission_port=ports.submission,
+            submissions_port=ports.submissions,
+            policy_port=ports.policy,
             pop3_port=ports.pop3,
             pop3s_port=ports.pop3s,
             imap_port=ports.imap,

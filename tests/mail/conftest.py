@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -42,9 +43,12 @@ class Site:
         """Return an entry with a new change number."""
         return Entry(record.key, next(_numbers), record)
 
-    def mailbox(self, word: str, password: str = PASSWORD, mailbox_id: str = "") -> Mailbox:
+    def mailbox(
+        self, word: str, password: str = PASSWORD, mailbox_id: str = "", **fields: Any
+    ) -> Mailbox:
         """Return a mailbox of this domain whose name no other test has."""
-        return mailbox(f"{word}-{self.fixed.name}", self.domain, password, mailbox_id)
+        name = f"{word}-{self.fixed.name}"
+        return mailbox(name, self.domain, password, mailbox_id, **fields)
 
     def address(self, local_part: str, *destinations: str) -> Address:
         """Return a forwarding address of this domain."""
@@ -69,12 +73,20 @@ def server() -> Iterator[MailServer]:
         yield running
 
 
+def new_site(
+    server: MailServer, *others: Record, owner: str = "", plan: str = "", **fields: Any
+) -> Site:
+    """Put a new domain on the server, its fixed mailbox with these `fields`, and other records."""
+    name = f"site{next(_numbers)}"
+    domain = f"{name}.example.com"
+    site = Site(server, domain, mailbox(name, domain, **fields))
+    hosted = HostedDomain(domain, site.fixed.address, owner=owner, plan=plan)
+    outcomes = site.put(*others, hosted, site.fixed)
+    assert applied(outcomes), outcomes
+    return site
+
+
 @pytest.fixture
 def site(server: MailServer) -> Site:
     """A new domain on the server."""
-    name = f"site{next(_numbers)}"
-    domain = f"{name}.example.com"
-    site = Site(server, domain, mailbox(name, domain))
-    outcomes = site.put(HostedDomain(domain, site.fixed.address), site.fixed)
-    assert applied(outcomes), outcomes
-    return site
+    return new_site(server)

@@ -100,7 +100,8 @@ def test_check_command_finds_and_mends(site: Site) -> None:
 
 
 def test_status_says_which_server_is_down(site: Site) -> None:
-    assert _mailhost(site.server, "status") == (0, "postfix answers.\ndovecot answers.\n")
+    all_answer = "policy answers.\npostfix answers.\ndovecot answers.\n"
+    assert _mailhost(site.server, "status") == (0, all_answer)
     site.server.stop("dovecot")
     try:
         code, text = _mailhost(site.server, "status")

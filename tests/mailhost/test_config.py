@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import stat
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from mailhost import instance, render
 from mailhost.__main__ import main
 from mailhost.config import ConfigError, HostConfig, load_config
-from mailhost.paths import suitable_root
+from mailhost.paths import Paths, suitable_root
 from standalone.__main__ import prepare_server
 from standalone.place import SERVER, Ports, mailhost_root
 
@@ -31,6 +32,8 @@ TEMPLATES = Path(render.__file__).parent
         ("smtp_port", 65536),
         ("smtp_port", 0),
         ("pop3_port", -1),
+        ("submission_port", 65536),
+        ("policy_port", 0),
         ("mail_uid", 0),
         ("message_size_limit", 10),
         ("max_recipients", 0),
@@ -41,6 +44,13 @@ TEMPLATES = Path(render.__file__).parent
         ("homes_root", "/srv/../etc"),
         ("certificates", "/srv/with blank"),
         ("postmaster", "postmaster"),
+        ("window_minutes", 0),
+        ("no_window_networks", "192.0.2.1/24"),
+        ("no_window_networks", "192.0.2.0/24, office"),
+        ("time_zone", "Mars/Olympus"),
+        ("time_zone", "../etc/passwd"),
+        ("time_zone", ""),
+        ("help_url", "https://panel.example.jp/help\nx"),
     ],
 )
 def test_setting_the_servers_cannot_use_is_named(setting: str, value: Any) -> None:
@@ -135,7 +145,7 @@ def test_every_setting_has_its_words_in_the_help(capsys: pytest.CaptureFixture[s
         assert f"{option} {setting.metadata['help']}" in text
     assert "port for POP3 (usually 110); 0: none [2110]" in text
     assert "old POP3 port 110 [yes]" in text
-    assert "[error:5.7.1 This server sends no mail to other domains]" in text
+    assert "senders get TEXT) [smtp:]" in text
 
 
 def test_reason_of_a_failed_connection_has_no_number() -> None:
@@ -159,3 +169,74 @@ def test_demo_server_has_somebody_who_reads_postmasters_mail(
     HostConfig(SERVER, postmaster="me@example.com").save(root)
     prepare_server(tmp_path, Ports())
     assert made[1].postmaster == "me@example.com"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("error:5.7.1 This server sends no mail to other domains", "smtp:[127.0.0.1]:2526"),
+        ("smtp:[127.0.0.1]:9999", "smtp:[127.0.0.1]:2526"),
+        ("smtp:[relay.example.jp]", "smtp:[relay.example.jp]"),
+    ],
+)
+def test_demo_server_sends_into_files_unless_somebody_named_a_route(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    made: list[HostConfig] = []
+    monkeypatch.setattr(instance, "init", lambda _root, config: made.append(config))
+    root = mailhost_root(tmp_path)
+    root.mkdir(parents=True)
+    HostConfig(SERVER, outbound=before).save(root)
+    prepare_server(tmp_path, Ports())
+    assert made[0].outbound == after
+
+
+def test_new_demo_server_never_sends_to_the_internet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[HostConfig] = []
+    monkeypatch.setattr(instance, "init", lambda _root, config: made.append(config))
+    prepare_server(tmp_path, Ports())
+    assert made[0].outbound == "smtp:[127.0.0.1]:2526"
+
+
+def rendered(tmp_path: Path, **settings: Any) -> Path:
+    """Render a server's configuration; return its root."""
+    paths = Paths(tmp_path)
+    for directory in (paths.postfix, paths.dovecot, paths.policy_key.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    paths.policy_key.write_text("secret\n")
+    render.render(tmp_path, HostConfig("mail1.plusmail.test", **settings))
+    return tmp_path
+
+
+def test_port_of_zero_is_not_listened_on(tmp_path: Path) -> None:
+    """A line of its options that stayed would belong to the service above."""
+    master = (rendered(tmp_path, submission_port=0, submissions_port=0)) / "etc/postfix/master.cf"
+    text = master.read_text()
+    assert ":0 inet" in text
+    assert not re.search(r"^\s*[^#\n]*:0 inet|^\s+-o ", text, re.MULTILINE)
+    text = (rendered(tmp_path) / "etc/postfix/master.cf").read_text()
+    assert re.search(r"^127\.0\.0\.1:2587 inet .* smtpd\n  -o ", text, re.MULTILINE)
+    assert re.search(r"^127\.0\.0\.1:2465 inet .* smtpd\n  -o ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("listen", "service", "protocols"),
+    [
+        ("*", "2525", "all"),
+        ("192.0.2.1", "192.0.2.1:2525", "ipv4"),
+        ("2001:db8::1", "[2001:db8::1]:2525", "all"),
+    ],
+)
+def test_postfix_speaks_ipv6_where_it_listens_on_it(
+    tmp_path: Path, listen: str, service: str, protocols: str
+) -> None:
+    etc = rendered(tmp_path, smtp_listen=listen) / "etc/postfix"
+    assert f"\n{service} inet " in (etc / "master.cf").read_text()
+    assert f"\ninet_protocols = {protocols}\n" in (etc / "main.cf").read_text()
+
+
+def test_only_root_reads_the_secret_between_dovecot_and_the_policy_daemon(tmp_path: Path) -> None:
+    file = rendered(tmp_path) / "etc/dovecot/dovecot.conf"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600

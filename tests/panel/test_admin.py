@@ -176,10 +176,9 @@ def test_other_plan_is_brought_to_the_server(busy: Account, operator: Client) ->
     big = factories.make_plan("big", mailbox_bytes=20_000_000)
     operator.post(path("accounts.domain", "change", busy.domain_id), {"plan": big.pk})
     assert Domain.objects.get(pk=busy.domain_id).plan == big
-    for key in (busy.key, "mailbox:example"):
-        after = factories.pending(key).after
-        assert after is not None
-        assert after["quota_bytes"] == 20_000_000
+    after = factories.pending("domain:example.com").after
+    assert after is not None
+    assert after["plan"] == "big"
 
 
 def test_plan_with_fewer_accounts_is_taken_and_said(busy: Account, operator: Client) -> None:
@@ -246,7 +245,7 @@ def test_outbox_is_found_by_address_domain_kind_state_and_server(
         for name in ("example.com", "example.net", "wakaba.example", "日本語.jp")
     }
     elsewhere = factories.make_server("mail2.plusmail.test")
-    assert found(operator, label, f"server__id__exact={elsewhere.pk}") == []
+    assert found(operator, label, f"server__id__exact={elsewhere.pk}") == ["Add the plan standard"]
 
 
 @pytest.mark.parametrize(
@@ -321,6 +320,7 @@ def test_plan_is_added(cast: Cast, operator: Client) -> None:
         "recipients_per_message": "100",
         "recipients_per_day": "1000",
         "list_message_bytes": "76800",
+        "domain_recipients_per_day": "0",
     }
     operator.post(path("accounts.plan", "add"), form)
     assert Plan.objects.get(code="big").account_limit == 50

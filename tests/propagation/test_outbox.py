@@ -125,6 +125,7 @@ def test_change_is_left_alone_until_it_is_due(server: MailServer) -> None:
 
 def test_server_takes_only_its_own_changes(server: MailServer) -> None:
     second = factories.make_server("mail2.plusmail.test")
+    factories.settle(second)
     propose(server, None, mailbox())
     factories.come_due()
     assert Change.objects.claim_due(second) == []

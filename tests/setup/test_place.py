@@ -6,7 +6,7 @@ import re
 import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ def var(tmp_path: Path) -> Path:
 def ports() -> Ports:
     """Return ports that were free an instant ago."""
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(6)]
+        listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in fields(Ports)]
         return Ports(*(listener.getsockname()[1] for listener in listeners))
 
 

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def var() -> Iterator[Path]:
 @pytest.fixture
 def ports() -> Ports:
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(6)]
+        listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in fields(Ports)]
         return Ports(*(listener.getsockname()[1] for listener in listeners))
 
 
@@ -154,11 +155,14 @@ def test_everything_answers_and_ctrl_c_leaves_nothing_twice_over(
     running.wait_ready()
     assert status_of(ports.web, "/login/") == 200
     assert greeting(ports.smtp).startswith(b"220 ")
+    assert greeting(ports.submission).startswith(b"220 ")
+    assert "policy answers" in running.output
     assert greeting(ports.pop3).startswith(b"+OK")
     assert greeting(ports.imap).startswith(b"* OK")
     logins = (var / "demo-logins.txt").read_text()
-    for told in (logins.splitlines()[0], str(ports.web), str(ports.smtp), str(ports.pop3)):
-        assert told in running.output
+    told = [ports.web, ports.smtp, ports.submission, ports.pop3]
+    for text in (logins.splitlines()[0], *map(str, told)):
+        assert text in running.output
     assert len(users_of(var)) > 10
 
     assert running.end() == 0, running.output

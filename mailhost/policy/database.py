@@ -1,0 +1,94 @@
+"""The policy daemon's memory: one SQLite file, and one commit for all that came in together.
+
+A write waits for the end of the event loop's turn; what was written in one turn is committed at
+once, and only then does anybody get his answer. A process that is killed has forgotten nothing
+that it answered for. The file is not synced at each commit (`synchronous = NORMAL` with a
+write-ahead log): a power cut may lose the last second or so, never the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from importlib import resources
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger(__name__)
+_statement = itemgetter(0)
+
+
+class PolicyDatabase:
+    """The open file. To be used by the daemon alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, making it, closed to others, if there is none."""
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
+        schema = resources.files("mailhost.policy").joinpath("schema.sql").read_text()
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+        self._writes: list[tuple[str, tuple[Any, ...]]] = []
+        self._then: list[Callable[[bool], None]] = []
+        self._waiting = False
+
+    def soon(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Write at the end of this turn of the event loop; at once where no loop runs."""
+        self._writes.append((statement, values))
+        if not self._waiting:
+            self._await_turn()
+
+    def then(self, call: Callable[[bool], None]) -> None:
+        """Call back after the commit that ends this turn, with whether it succeeded."""
+        self._then.append(call)
+        if not self._waiting:
+            self._await_turn()
+
+    def _await_turn(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()  # There are no turns without a loop.
+            return
+        self._waiting = True
+        loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write and commit what waits, then call back. A failure is logged and told."""
+        self._waiting = False
+        writes, self._writes = self._writes, []
+        calls, self._then = self._then, []
+        good = not writes or self._commit(writes)
+        for call in calls:
+            call(good)
+
+    def _commit(self, writes: list[tuple[str, tuple[Any, ...]]]) -> bool:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for statement, rows in groupby(writes, _statement):
+                self._db.executemany(statement, [values for _, values in rows])
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            _log.error("not written: %s", error)
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            return False
+        return True
+
+    def query(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """Return the rows of a query, what waits to be written included."""
+        if self._writes:
+            self.flush()
+        return self._db.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        self._db.close()

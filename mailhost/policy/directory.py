@@ -1,0 +1,214 @@
+"""Whose account it is, what it may do, and where addresses lead: read from the server's store.
+
+Answers are kept until the store changes, which SQLite tells by one small question
+(`PRAGMA data_version`), asked once for all requests that come together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mailhost.records import PlanLimits
+
+#: Steps of forwarding that are followed; the panel allows no more.
+MOST_STEPS = 10
+#: Answers kept at once, of each kind.
+_MOST_KEPT = 200_000
+
+_DESTINATIONS = """
+SELECT d.folded FROM destination AS d JOIN address AS a ON a.address = d.address
+JOIN domain ON domain.name = a.domain WHERE d.address = ? ORDER BY d.position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an account may send; sizes in bytes, 0 of `domain_recipients_per_day`: no limit."""
+
+    message_bytes: int
+    list_message_bytes: int
+    recipients_per_message: int
+    recipients_per_day: int
+    domain_recipients_per_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account as the sending rules see it; `fingerprint` changes with the password."""
+
+    name: str
+    address: str
+    domain: str
+    owner: str
+    mailbox_id: str
+    fingerprint: str
+    limits: Limits
+    pop_before_smtp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListView:
+    """A mailing list, and the most bytes of a message that its plan lets strangers post."""
+
+    address: str
+    message_bytes: int
+
+
+class Directory:
+    """The store, read only."""
+
+    def __init__(self, store: Path) -> None:
+        """Open the store, which `init` has made."""
+        self._db = sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+        self._version = -1
+        self._accounts: dict[str, AccountView | None] = {}
+        self._senders: dict[tuple[str, str], bool] = {}
+        self._lists: dict[str, tuple[ListView, ...]] = {}
+        self._hosted: dict[str, bool] = {}
+
+    def close(self) -> None:
+        """Close the store."""
+        self._db.close()
+
+    def refresh(self) -> None:
+        """Forget the answers if the store has changed since, or if they are too many."""
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        kept = (self._accounts, self._senders, self._lists, self._hosted)
+        if version != self._version or any(len(answers) > _MOST_KEPT for answers in kept):
+            self._version = version
+            for answers in kept:
+                answers.clear()
+
+    def account(self, name: str) -> AccountView | None:
+        """Return the account of this name, None if there is none."""
+        try:
+            return self._accounts[name]
+        except KeyError:
+            found = self._accounts[name] = self._account(name)
+            return found
+
+    def is_hosted(self, domain: str) -> bool:
+        """Say whether this server takes the domain's mail."""
+        try:
+            return self._hosted[domain]
+        except KeyError:
+            query = "SELECT 1 FROM domain WHERE name = ?"
+            found = self._db.execute(query, (domain,)).fetchone() is not None
+            self._hosted[domain] = found
+            return found
+
+    def may_send(self, account: AccountView, sender: str) -> bool:
+        """Say whether `sender`, in lower case, is the account's own or leads to its mailbox.
+
+        An address has to be of one of the same customer's domains; a catch-all leads nowhere.
+        """
+        if sender == account.address:
+            return True
+        asked = (account.name, sender)
+        try:
+            return self._senders[asked]
+        except KeyError:
+            found = self._senders[asked] = self._leads_to(account, sender)
+            return found
+
+    def lists_behind(self, recipient: str) -> tuple[ListView, ...]:
+        """Return the mailing lists that mail for `recipient`, folded, comes to."""
+        try:
+            return self._lists[recipient]
+        except KeyError:
+            found = self._lists[recipient] = self._find_lists(recipient)
+            return found
+
+    # Records
+
+    def _value(self, key: str) -> dict[str, Any]:
+        row = self._db.execute("SELECT value FROM record WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row and row[0] else {}
+
+    def _account(self, name: str) -> AccountView | None:
+        box = self._value(f"mailbox:{name}")
+        if not box:
+            return None
+        domain = self._value(f"domain:{box['domain']}")
+        plan = self._plan(domain)
+        own = {
+            field: box.get(field) or getattr(plan, field)
+            for field in (
+                "message_bytes",
+                "list_message_bytes",
+                "recipients_per_message",
+                "recipients_per_day",
+            )
+        }
+        return AccountView(
+            name=name,
+            address=f"{name}@{box['domain']}",
+            domain=box["domain"],
+            owner=domain.get("owner", ""),
+            mailbox_id=box["mailbox_id"],
+            fingerprint=hashlib.sha256(box["password_hash"].encode()).hexdigest()[:16],
+            limits=Limits(**own, domain_recipients_per_day=plan.domain_recipients_per_day),
+            pop_before_smtp=plan.pop_before_smtp and box.get("pop_before_smtp", True),
+        )
+
+    def _plan(self, domain: dict[str, Any]) -> PlanLimits:
+        code = domain.get("plan", "")
+        value = self._value(f"plan:{code}") if code else {}
+        return PlanLimits(**value) if value else PlanLimits("default")
+
+    # Where addresses lead
+
+    def _destinations(self, address: str) -> list[str]:
+        return [row[0] for row in self._db.execute(_DESTINATIONS, (address,))]
+
+    def _leads_to(self, account: AccountView, sender: str) -> bool:
+        local_part, _, domain = sender.rpartition("@")
+        if not local_part or not self._same_owner(account, domain):
+            return False
+        seen, level = {sender}, [sender]
+        for _ in range(MOST_STEPS):
+            level = [to for address in level for to in self._destinations(address)]
+            if account.address in level:
+                return True
+            level = [to for to in dict.fromkeys(level) if to not in seen]
+            seen.update(level)
+        return False
+
+    def _same_owner(self, account: AccountView, domain: str) -> bool:
+        if domain == account.domain:
+            return True
+        return bool(account.owner) and self._value(f"domain:{domain}").get("owner") == account.owner
+
+    def _find_lists(self, recipient: str) -> tuple[ListView, ...]:
+        found: dict[str, ListView] = {}
+        seen, level = {recipient}, [recipient]
+        for _ in range(MOST_STEPS + 1):
+            for address in level:
+                if self._value(f"list:{address}"):
+                    found[address] = self._list(address)
+            level = [to for address in level for to in self._next(address) if to not in seen]
+            level = list(dict.fromkeys(level))
+            seen.update(level)
+        return tuple(found.values())
+
+    def _list(self, address: str) -> ListView:
+        domain = self._value(f"domain:{address.rpartition('@')[2]}")
+        return ListView(address, self._plan(domain).list_message_bytes)
+
+    def _next(self, address: str) -> list[str]:
+        """Return where mail for `address` goes next, the catch-all's way included."""
+        domain = address.rpartition("@")[2]
+        if not self.is_hosted(domain):
+            return []
+        if found := self._destinations(address):
+            return found
+        query = "SELECT 1 FROM mailbox WHERE address = ? AND state <> 'closing'"
+        mailbox = self._db.execute(query, (address,)).fetchone()
+        if mailbox or address.startswith("@") or self._value(f"list:{address}"):
+            return []
+        return self._destinations(f"@{domain}")

@@ -1,0 +1,151 @@
+"""Postfix's policy delegation protocol (SMTPD_POLICY_README), one connection per smtpd(8).
+
+A request is lines of `name=value` and an empty line; an answer is `action=...` and an empty
+line. Answers go out once the database has what they stand for. A request that is malformed,
+too long or too slow costs its connection, which Postfix opens anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from mailhost.policy.database import PolicyDatabase
+from mailhost.policy.directory import Directory
+from mailhost.policy.rules import Rules
+
+#: Bytes of a request; Postfix's have about 600, with a certificate's names 8 KB.
+MOST_REQUEST = 64 * 1024
+#: Bytes of answers that nobody fetches.
+MOST_UNREAD = 64 * 1024
+#: Seconds a request may take to come whole, and a connection may lie idle (Postfix's: 300).
+PATIENCE = 5.0
+IDLE = 900.0
+#: Connections at once; one more is refused. Postfix has one per smtpd(8), 100 by default.
+MOST_CONNECTIONS = 5000
+
+_log = logging.getLogger("mailhost.policy")
+
+
+class Malformed(ValueError):
+    """What came is no request."""
+
+
+def parse(request: bytes) -> dict[str, str]:
+    """Read one request, without its empty line. Raises Malformed."""
+    try:
+        text = request.decode("utf-8", "surrogateescape")
+        attributes = dict([line.split("=", 1) for line in text.split("\n")])
+    except ValueError as error:
+        raise Malformed("a line without =") from error
+    if attributes.get("request") != "smtpd_access_policy":
+        raise Malformed("no request=smtpd_access_policy")
+    return attributes
+
+
+class PolicyServer:
+    """All connections, and the answers that wait for the commit."""
+
+    def __init__(
+        self,
+        db: PolicyDatabase,
+        directory: Directory,
+        rules: Rules,
+        clock: Callable[[], float],
+    ) -> None:
+        """Take who answers."""
+        self._db = db
+        self._directory = directory
+        self._rules = rules
+        self._clock = clock
+        self._answers: list[tuple[Connection, bytes]] = []
+        self.connections: set[Connection] = set()
+
+    def connection(self) -> Connection:
+        """Return the protocol of a new connection, for asyncio's create_unix_server."""
+        return Connection(self)
+
+    def answer(self, connection: Connection, request: bytes) -> None:
+        """Judge a request; the answer goes out with those of this turn. Raises Malformed."""
+        attributes = parse(request)
+        if not self._answers:
+            self._directory.refresh()
+            self._db.then(self._send)
+        action = self._rules.answer(attributes, self._clock())
+        self._answers.append((connection, f"action={action}\n\n".encode()))
+
+    def _send(self, good: bool) -> None:
+        answers, self._answers = self._answers, []
+        for connection, answer in answers:
+            if good:
+                connection.send(answer)
+            else:
+                # Postfix asks again, and then does what main.cf says for a daemon that is down.
+                connection.abort()
+
+    def expire(self) -> None:
+        """End connections that are too slow or idle. To be called each second."""
+        now = asyncio.get_running_loop().time()
+        for connection in [c for c in self.connections if c.ends_at < now]:
+            connection.abort()
+
+
+class Connection(asyncio.Protocol):
+    """One connection: requests one after another."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, server: PolicyServer) -> None:
+        """Take who answers."""
+        self._server = server
+        self._rest = b""
+        self._time = asyncio.get_running_loop().time
+        self.ends_at = self._time() + IDLE
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (of create_unix_server)
+        self._transport = transport
+        if len(self._server.connections) >= MOST_CONNECTIONS:
+            self.abort()
+            return
+        self._server.connections.add(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Forget it."""
+        self._server.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Judge each request that is complete now."""
+        fresh = not self._rest
+        if not fresh:
+            data = self._rest + data
+        *requests, self._rest = data.split(b"\n\n")
+        try:
+            for request in requests:
+                self._server.answer(self, request)
+            if len(self._rest) > MOST_REQUEST:
+                raise Malformed("too long")
+        except Malformed as error:
+            _log.warning("a connection ended, for a request that is none: %s", error)
+            self.abort()
+            return
+        except Exception:
+            _log.exception("a request could not be judged")
+            self.abort()
+            return
+        if requests or fresh:
+            self.ends_at = self._time() + (PATIENCE if self._rest else IDLE)
+
+    def send(self, answer: bytes) -> None:
+        """Send one answer."""
+        if self._transport.get_write_buffer_size() > MOST_UNREAD:
+            self.abort()
+        else:
+            self._transport.write(answer)
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._transport.abort()
+        self._server.connections.discard(self)

@@ -1,0 +1,92 @@
+-- What the policy daemon remembers over a restart. Times are UNIX seconds; `changed` are
+-- numbers that only grow, by which the panel finds what is new to it.
+
+-- Recipients of messages whose end has not been seen yet.
+CREATE TABLE IF NOT EXISTS reservation (
+    instance TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    account TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    day TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    ip TEXT NOT NULL,
+    way TEXT NOT NULL CHECK (way IN ('login', 'auth')),
+    PRIMARY KEY (instance, recipient)
+) STRICT, WITHOUT ROWID;
+
+-- Recipients of messages that were accepted.
+CREATE TABLE IF NOT EXISTS count (
+    account TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    day TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    ip TEXT NOT NULL,
+    way TEXT NOT NULL CHECK (way IN ('login', 'auth')),
+    recipients INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    PRIMARY KEY (account, domain, day, hour, ip, way)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS count_by_change ON count (changed);
+CREATE INDEX IF NOT EXISTS count_by_day ON count (day);
+
+-- The last refusals of each account.
+CREATE TABLE IF NOT EXISTS refusal (
+    id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    at REAL NOT NULL,
+    reason TEXT NOT NULL,
+    "limit" INTEGER NOT NULL,
+    reached INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    changed INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS refusal_by_account ON refusal (account, id);
+CREATE INDEX IF NOT EXISTS refusal_by_change ON refusal (changed);
+
+-- Who may send from where, because he received mail from there.
+CREATE TABLE IF NOT EXISTS grant (
+    account TEXT NOT NULL,
+    network TEXT NOT NULL,
+    address TEXT NOT NULL,
+    way TEXT NOT NULL CHECK (way IN ('pop3', 'imap')),
+    mailbox_id TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    login_at REAL NOT NULL,
+    until REAL NOT NULL,
+    changed INTEGER NOT NULL,
+    PRIMARY KEY (account, network)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS grant_by_change ON grant (changed);
+CREATE INDEX IF NOT EXISTS grant_by_end ON grant (until);
+
+-- Wrong passwords, places where accounts have logged in, and what the panel asked to lift.
+CREATE TABLE IF NOT EXISTS failure (
+    id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    network TEXT NOT NULL,
+    known INTEGER NOT NULL CHECK (known IN (0, 1)),
+    at REAL NOT NULL,
+    changed INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS failure_by_change ON failure (changed);
+CREATE INDEX IF NOT EXISTS failure_by_account ON failure (account, at);
+CREATE INDEX IF NOT EXISTS failure_by_network ON failure (network, at);
+CREATE INDEX IF NOT EXISTS failure_by_time ON failure (at);
+CREATE TABLE IF NOT EXISTS known_place (
+    account TEXT NOT NULL,
+    network TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (account, network)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS known_place_by_time ON known_place (at);
+CREATE TABLE IF NOT EXISTS lift (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    network TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS lifted (
+    account TEXT PRIMARY KEY,
+    at REAL NOT NULL,
+    changed INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lifted_by_change ON lifted (changed);
