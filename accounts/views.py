@@ -21,6 +21,7 @@ from accounts.languages import remember
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User
 from accounts.roles import in_domain, may_change_accounts, require_self_service
 from accounts.rows import Row, draw
+from mailhost import grammar
 from propagation.progress import clock, progress_of
 
 PAGE_SIZE = 50
@@ -79,16 +80,19 @@ def user_manager(
     form = OpenAccountForm(
         request.POST or None, initial=typed.kept(request), domain=domain, by=request.user
     )
-    taken = ""
+    taken = mailbox = ""
     if request.method == "POST":
         require_self_service(domain)
         if "generate" in request.POST:
+            mailbox = request.POST.get("mailbox", "")
             form = with_generated_password(form, OpenAccountForm, domain=domain, by=request.user)
-            taken = request.POST.get("taken", "")
+            taken = _name_in(request.POST.get("taken", ""))
         elif form.is_valid() and (account := form.save()):
             messages.success(request, will_work(account))
             return redirect("user_manager", domain.name)
-    return render_user_manager(request, domain, form, reach=reach, offer=offer, taken=taken)
+    return render_user_manager(
+        request, domain, form, reach=reach, offer=offer, taken=taken, mailbox=mailbox
+    )
 
 
 def render_user_manager(
@@ -99,10 +103,11 @@ def render_user_manager(
     reach: Reach,
     offer: Offer,
     taken: str = "",
+    mailbox: str = "",
     assisting: bool = False,
 ) -> HttpResponse:
-    """Return the page. `taken` is the name for which an offer is to stay on it; where that is
-    being filled in (`assisting`), the form's own name is the one of the mailbox offered."""
+    """Return the page. `taken` is the name for which an offer is to stay on it, `mailbox` the
+    name typed there; where the offer was taken (`assisting`), it is the form's own name."""
     listing = ListForm(request.GET)
     page = _page(domain, listing, request.GET.get("page"))
     taken = taken or form.taken_name()
@@ -117,7 +122,7 @@ def render_user_manager(
             "form": form,
             "taken": taken,
             "offered": offer(domain, taken) if taken and not full else None,
-            "mailbox": form["name"].value() if assisting else "",
+            "mailbox": form["name"].value() if assisting else mailbox,
             "assisting": assisting,
             "taken_errors": [NAME_TAKEN_WORDS] if taken else [],
             "own_account": bool(taken) and domain.accounts.filter(name=taken).exists(),
@@ -165,6 +170,15 @@ def with_generated_password(form: Any, kind: Any, **kwargs: Any) -> Any:
     fresh.fields["password"].show()
     fresh.generated = True
     return fresh
+
+
+def _name_in(text: str) -> str:
+    """Return a name that an account may have, or "" for anything else: it came by the form."""
+    try:
+        grammar.check_any_mailbox_name(text)
+    except grammar.GrammarError:
+        return ""
+    return text
 
 
 def will_work(account: Account) -> str:

@@ -250,3 +250,17 @@ def test_moving_rows_are_asked_for_again_and_quiet_ones_are_not(
     assert "hx-trigger" not in sakura.get(USERS).text
     factories.make_account(com, "info")
     assert 'hx-trigger="every 15s"' in sakura.get(USERS).text
+
+
+def test_generating_a_password_keeps_the_mailbox_name_typed_in_the_offer(sakura: Client) -> None:
+    typed = {"name": "wakaba", "taken": "wakaba", "mailbox": "my-own-choice", "password": ""}
+    text = sakura.post("/domains/example.com/users/", {**typed, "generate": "1"}).text
+    assert 'value="my-own-choice"' in text
+
+
+@pytest.mark.parametrize("taken", ["a\0b", "../a", "A B", "x" * 100])
+def test_offer_for_a_name_that_no_account_can_have_is_none(sakura: Client, taken: str) -> None:
+    form = {"name": "info", "password": "", "generate": "1", "taken": taken}
+    answer = sakura.post("/domains/example.com/users/", form)
+    assert answer.status_code == 200
+    assert "my" + taken not in answer.text
