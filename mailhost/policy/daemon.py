@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import pwd
+import resource
 import signal
 import time
 from contextlib import suppress
@@ -23,7 +24,7 @@ from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
 from mailhost.policy.grants import Grants
 from mailhost.policy.ledger import Clock, Ledger
-from mailhost.policy.protocol import PolicyServer
+from mailhost.policy.protocol import MOST_CONNECTIONS, PolicyServer
 from mailhost.policy.rules import Rules
 from mailhost.policy.sessions import Sessions
 from mailhost.policy.throttle import Throttle
@@ -43,6 +44,11 @@ def run(root: Path) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
         level=logging.INFO,
     )
+    # Postfix has up to five connections for each of some hundred processes.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + 1000
+    more = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, more), hard))
     try:
         asyncio.run(_serve(paths))
     except OSError as error:
@@ -71,7 +77,7 @@ async def _serve(paths: Paths) -> None:
         logins.connection, "127.0.0.1", config.policy_port, backlog=_BACKLOG
     )
     _log.info("ready")
-    tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(_tidy(server, ledger))]
+    tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(_tidy(db, server, ledger))]
     await ended.wait()
     for task in tasks:
         task.cancel()
@@ -80,6 +86,7 @@ async def _serve(paths: Paths) -> None:
     logins.close()
     for connection in list(server.connections):
         connection.abort()
+    ledger.settle()
     db.close()
     directory.close()
     with suppress(FileNotFoundError):
@@ -104,13 +111,16 @@ async def _listen(socket: Path, server: PolicyServer) -> asyncio.Server:
     return listening
 
 
-async def _tidy(server: PolicyServer, ledger: Ledger) -> None:
+async def _tidy(db: PolicyDatabase, server: PolicyServer, ledger: Ledger) -> None:
     """End slow connections each second, and let old reservations lapse each half minute."""
     seconds = 0
     while True:
         await asyncio.sleep(1)
         try:
             server.expire()
+            ledger.settle()
+            if db.failing:
+                db.flush()
             seconds += 1
             if seconds % 30 == 0:
                 ledger.expire(time.time())

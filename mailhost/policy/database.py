@@ -3,7 +3,7 @@
 A write waits for the end of the event loop's turn; what was written in one turn is committed at
 once, and only then does anybody get his answer. A process that is killed has forgotten nothing
 that it answered for. The file is not synced at each commit (`synchronous = NORMAL` with a
-write-ahead log): a power cut may lose the last second or so, never the file.
+write-ahead log): a power cut may lose the last half minute, as Linux writes it, never the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from itertools import groupby
 from operator import itemgetter
@@ -34,10 +34,22 @@ class PolicyDatabase:
         schema = resources.files("mailhost.policy").joinpath("schema.sql").read_text()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
+        # 32 MB: each checkpoint waits for the disk.
+        self._db.execute("PRAGMA wal_autocheckpoint = 8000")
         self._db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
         self._writes: list[tuple[str, tuple[Any, ...]]] = []
         self._then: list[Callable[[bool], None]] = []
         self._waiting = False
+        self._rank: dict[str, int] = {}
+        #: The last commit failed: what it should have written still waits.
+        self.failing = False
+
+    def order(self, statements: Sequence[str]) -> None:
+        """Of these, those written in one turn are written kind by kind, in this order.
+
+        All others come first, in the order in which they were given to `soon`.
+        """
+        self._rank |= {statement: rank for rank, statement in enumerate(statements, 1)}
 
     def soon(self, statement: str, values: tuple[Any, ...]) -> None:
         """Write at the end of this turn of the event loop; at once where no loop runs."""
@@ -61,26 +73,36 @@ class PolicyDatabase:
         loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write and commit what waits, then call back. A failure is logged and told."""
+        """Write and commit what waits, then call back with whether that succeeded.
+
+        What cannot be written, on a full disk say, waits for the next time: whoever keeps the
+        same in memory need not take it back.
+        """
         self._waiting = False
         writes, self._writes = self._writes, []
         calls, self._then = self._then, []
-        good = not writes or self._commit(writes)
+        try:
+            if writes:
+                self._commit(writes)
+            self.failing = False
+        except sqlite3.Error as error:
+            _log.error("not written: %s", error)
+            self.failing = True
+            self._writes = writes + self._writes
         for call in calls:
-            call(good)
+            call(not self.failing)
 
-    def _commit(self, writes: list[tuple[str, tuple[Any, ...]]]) -> bool:
+    def _commit(self, writes: list[tuple[str, tuple[Any, ...]]]) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            writes.sort(key=lambda write: self._rank.get(write[0], 0))
             for statement, rows in groupby(writes, _statement):
                 self._db.executemany(statement, [values for _, values in rows])
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            _log.error("not written: %s", error)
+        except sqlite3.Error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            return False
-        return True
+            raise
 
     def query(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """Return the rows of a query, what waits to be written included."""

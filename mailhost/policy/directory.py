@@ -118,6 +118,8 @@ class Directory:
 
     def lists_behind(self, recipient: str) -> tuple[ListView, ...]:
         """Return the mailing lists that mail for `recipient`, folded, comes to."""
+        if not self.is_hosted(recipient.rpartition("@")[2]):
+            return ()
         try:
             return self._lists[recipient]
         except KeyError:

@@ -3,8 +3,8 @@
 A recipient is reserved when Postfix asks about it and counted when the message's end is
 accepted. Postfix tells nobody when a message is given up, so a reservation lapses when the same
 process of Postfix asks about another message (the first part of `instance` names the process),
-or after ten minutes. What was reserved before this process began counts: its message may have
-been accepted meanwhile.
+or after ten minutes; if it ends all the same, it is taken again or refused. What was reserved
+before this process began counts: its message may have been accepted meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from mailhost.policy.changes import Changes
 from mailhost.policy.database import PolicyDatabase
-from mailhost.policy.directory import AccountView, ListView
+from mailhost.policy.directory import AccountView
 
 #: Seconds after its last recipient for which a message may still end.
 PATIENCE = 600.0
@@ -25,11 +25,18 @@ PATIENCE = 600.0
 DAYS_KEPT = 31
 #: Refusals kept of each account.
 REFUSALS_KEPT = 10
+#: Seconds for which a message that has lapsed is remembered, in case it ends after all.
+_REMEMBERED = 6 * 3600.0
 #: Messages kept at once; Postfix has some hundred processes, each with one.
 _MOST_MESSAGES = 20_000
+#: Seconds within which the ends of messages are written together.
+_SETTLED_EACH = 0.02
 
-_RESERVE = "INSERT OR IGNORE INTO reservation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_RELEASE = "DELETE FROM reservation WHERE instance = ?"
+_BEGIN = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
+_RESERVE = "INSERT INTO recipient VALUES (?, ?)"
+_COUNTED = "UPDATE message SET counted = ? WHERE id = ?"
+_FORGET_RECIPIENTS = "DELETE FROM recipient WHERE message = ?"
+_FORGET = "DELETE FROM message WHERE id = ?"
 _COUNT = """
 INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients, changed = excluded.changed
@@ -42,22 +49,41 @@ _FORGET_REFUSALS = """
 DELETE FROM refusal WHERE account = ? AND id NOT IN
 (SELECT id FROM refusal WHERE account = ? ORDER BY id DESC LIMIT ?)
 """
+# What becomes of different messages can be written in any order, that of one only in this.
+_ORDER = (_BEGIN, _RESERVE, _COUNT, _COUNTED, _FORGET_RECIPIENTS, _FORGET)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Message:
-    """A message on its way in. `account` is who sends it; None: mail from outside."""
+    """A message on its way in, charged to `account`; "": mail from outside.
 
+    All its recipients belong to the day on which it began. `counted` of them count for good;
+    the others are reserved, unless they were given back (`lapsed`). Of mail from outside only
+    recipients that lead to a mailing list are noted. It is `unsettled` while its end
+    is not on record. `passed` is how often Postfix was told that
+    a recipient is in order, and `told` are the reasons for which another was refused.
+    """
+
+    id: int
     instance: str
-    account: AccountView | None
+    account: str
+    domain: str
     ip: str
     way: str
     day: str
     hour: int
     last_at: float
     recipients: dict[str, None] = field(default_factory=dict)
-    lists: dict[str, ListView] = field(default_factory=dict)
-    counted: bool = False
+    counted: int = 0
+    lapsed: bool = False
+    unsettled: bool = False
+    passed: int = 0
+    told: set[str] = field(default_factory=set)
+
+    @property
+    def open(self) -> int:
+        """Return how many of its recipients do not count yet."""
+        return len(self.recipients) - self.counted
 
 
 class Clock:
@@ -86,31 +112,48 @@ class Ledger:
         """Take up what an earlier process left."""
         self._db = db
         self._clock = clock
+        self._last = 0
+        db.order(_ORDER)
+        # By the process of Postfix that speaks of it, which has one at a time.
         self._messages: dict[str, Message] = {}
-        self._by_process: dict[str, str] = {}
+        # What has ended and is not settled yet, by the key of `count`, and its messages.
+        self._ended: dict[tuple[str, str, str, int, str, str], int] = {}
+        self._unsettled: list[Message] = []
+        self._settled_at = 0.0
         self._totals: dict[tuple[str, str], int] = defaultdict(int)
         self._domains: dict[tuple[str, str], int] = defaultdict(int)
         highest = "SELECT max((SELECT coalesce(max(changed), 0) FROM count),"
         highest += " (SELECT coalesce(max(changed), 0) FROM refusal))"
         self._changes = Changes(db.query(highest)[0][0], now)
-        #: Messages reserved before this process, whose end may still come.
-        self._earlier: dict[str, float] = {}
-        self._count_earlier(now)
-        today = clock.hour(now)[0]
+        self._count_reserved()
+        self._load_messages(now)
+        yesterday = clock.hour(now - 86400)[0]
         query = "SELECT account, domain, day, recipients FROM count WHERE day >= ?"
-        for account, domain, day, recipients in db.query(query, (today,)):
+        for account, domain, day, recipients in db.query(query, (yesterday,)):
             self._add(account, domain, day, recipients)
 
-    def _count_earlier(self, now: float) -> None:
+    def _count_reserved(self) -> None:
         query = (
-            "SELECT account, domain, day, hour, ip, way, count(*), instance FROM reservation"
-            " GROUP BY instance, account, domain, day, hour, ip, way"
+            "SELECT account, domain, day, hour, ip, way, sum(open) FROM (SELECT *, (SELECT"
+            " count(*) FROM recipient WHERE message = id) - counted AS open FROM message)"
+            " WHERE open > 0 AND account <> '' GROUP BY account, domain, day, hour, ip, way"
         )
-        for *key, recipients, instance in self._db.query(query):
-            self._db.soon(_COUNT, (*key, recipients, self._changes.next()))
-            self._db.soon(_RELEASE, (instance,))
-            self._earlier[instance] = now
+        for row in self._db.query(query):
+            self._db.soon(_COUNT, (*row, self._changes.next()))
+        everything = "UPDATE message SET counted = (SELECT count(*) FROM recipient"
+        self._db.soon(f"{everything} WHERE message = id)", ())
         self._db.flush()
+
+    def _load_messages(self, now: float) -> None:
+        columns = "id, instance, account, domain, ip, way, day, hour"
+        query = f"SELECT {columns}, counted FROM message ORDER BY id"  # noqa: S608 (names above)
+        for *values, counted in self._db.query(query):
+            message = Message(*values, now)  # type: ignore[call-arg]
+            message.passed = message.counted = counted
+            self._messages[_process(message.instance)] = message
+            self._last = message.id
+            query = "SELECT recipient FROM recipient WHERE message = ?"
+            message.recipients = {row[0]: None for row in self._db.query(query, (message.id,))}
 
     def _add(self, account: str, domain: str, day: str, recipients: int) -> None:
         self._totals[account, day] += recipients
@@ -118,86 +161,127 @@ class Ledger:
 
     # Questions
 
-    def today(self, account: AccountView, now: float) -> tuple[int, int]:
-        """Return the recipients of this account, and of its domain, on this day."""
-        day = self._clock.hour(now)[0]
+    def day(self, now: float) -> str:
+        """Return the calendar day (YYYY-MM-DD) of a moment."""
+        return self._clock.hour(now)[0]
+
+    def used(self, account: AccountView, day: str) -> tuple[int, int]:
+        """Return the recipients of this account, and of its domain, on a day."""
         return self._totals.get((account.name, day), 0), self._domains.get((account.domain, day), 0)
 
-    def message(self, instance: str) -> Message | None:
-        """Return the message with this instance, if anything was said about it before."""
-        return self._messages.get(instance)
-
-    def was_counted_before(self, instance: str) -> bool:
-        """Say whether an earlier process reserved this message's recipients, which count."""
-        return instance in self._earlier
+    def messages(self) -> Iterable[Message]:
+        """Return all that are on their way, and those that ended a short while ago."""
+        return self._messages.values()
 
     # What happens
 
-    def seen(self, instance: str) -> None:
-        """A process of Postfix speaks of this message: an earlier one of it was given up."""
-        process = instance.partition(".")[0]
-        earlier = self._by_process.get(process)
-        if earlier != instance:
-            if earlier is not None:
-                self.lapse(earlier)
-            self._by_process[process] = instance
+    def seen(self, instance: str, now: float) -> Message | None:
+        """Postfix speaks of this message; return it, if anything was said about it before.
+
+        An earlier one of the same process was given up.
+        """
+        process = _process(instance)
+        message = self._messages.get(process)
+        if message is None:
+            return None
+        if message.instance != instance:
+            self._forget(process)
+            return None
+        if message.last_at < now - PATIENCE:
+            self.give_back(message)
+        message.last_at = now
+        return message
 
     def begin(
         self, instance: str, account: AccountView | None, ip: str, way: str, now: float
     ) -> Message:
         """Return a new message. At most so many are kept; the oldest lapse."""
-        if len(self._messages) >= _MOST_MESSAGES:
-            self.lapse(next(iter(self._messages)))
-        day, hour = self._clock.hour(now)
-        message = Message(instance, account, ip, way, day, hour, now)
-        self._messages[instance] = message
+        process = _process(instance)
+        if process in self._messages:
+            self._forget(process)
+        elif len(self._messages) >= _MOST_MESSAGES:
+            self._forget(next(iter(self._messages)))
+        name, domain = (account.name, account.domain) if account else ("", "")
+        self._last += 1
+        hour = self._clock.hour(now)
+        message = Message(self._last, instance, name, domain, ip, way, *hour, now)
+        self._messages[process] = message
         return message
 
-    def reserve(self, message: Message, recipient: str, now: float) -> None:
+    def reserve(self, message: Message, recipient: str) -> None:
         """Reserve one more recipient; one that the message has already changes nothing."""
-        message.last_at = now
         if recipient in message.recipients:
             return
+        if not message.recipients:
+            self._write(message)
         message.recipients[recipient] = None
-        account = message.account
-        if account is not None:
-            self._add(account.name, account.domain, message.day, 1)
-            values = (account.name, account.domain, message.day, message.hour)
-            place = (message.ip, message.way)
-            self._db.soon(_RESERVE, (message.instance, recipient, *values, *place))
+        if message.account:
+            self._add(message.account, message.domain, message.day, 1)
+        self._db.soon(_RESERVE, (message.id, recipient))
 
-    def count(self, message: Message) -> None:
-        """Count the recipients of an accepted message; once, however often it is said."""
-        if message.counted:
-            return
-        message.counted = True
-        if message.account is not None and message.recipients:
-            self._write_count(message, len(message.recipients))
-            self._db.soon(_RELEASE, (message.instance,))
+    def take_again(self, message: Message, now: float) -> None:
+        """Reserve anew what was given back, on the day that it is now."""
+        message.lapsed = False
+        message.day, message.hour = self._clock.hour(now)
+        self._last += 1
+        message.id = self._last
+        self._write(message)
+        for recipient in message.recipients:
+            self._db.soon(_RESERVE, (message.id, recipient))
+        self._add(message.account, message.domain, message.day, message.open)
 
-    def count_unreserved(self, message: Message, recipients: int) -> None:
-        """Count an accepted message whose reservation has lapsed."""
-        account = message.account
-        if account is not None:
-            message.counted = True
-            self._add(account.name, account.domain, message.day, recipients)
-            self._write_count(message, recipients)
+    def _write(self, message: Message) -> None:
+        charged = (message.account, message.domain, message.ip, message.way)
+        values = (message.id, message.instance, *charged, message.day, message.hour)
+        self._db.soon(_BEGIN, values)
 
-    def _write_count(self, message: Message, recipients: int) -> None:
-        assert message.account is not None  # noqa: S101 (of both callers)
-        values = (message.account.name, message.account.domain, message.day, message.hour)
-        place = (message.ip, message.way)
-        self._db.soon(_COUNT, (*values, *place, recipients, self._changes.next()))
+    def count(self, message: Message, now: float) -> None:
+        """Count the reserved recipients of an accepted message; each once for good.
 
-    def lapse(self, instance: str) -> None:
-        """Give the recipients of a message back, unless they count by now."""
-        message = self._messages.pop(instance, None)
-        if message is None or message.counted or message.account is None:
-            return
-        if message.recipients:
-            account = message.account
-            self._add(account.name, account.domain, message.day, -len(message.recipients))
-            self._db.soon(_RELEASE, (instance,))
+        On record they count already, as reserved ones that an earlier process left. That they
+        do as ended ones is written for all messages together where many end at once.
+        """
+        if message.account and message.open:
+            hour = (message.account, message.domain, message.day, message.hour)
+            key = (*hour, message.ip, message.way)
+            self._ended[key] = self._ended.get(key, 0) + message.open
+            message.counted = len(message.recipients)
+            message.unsettled = True
+            self._unsettled.append(message)
+            if abs(now - self._settled_at) > _SETTLED_EACH:
+                self._settled_at = now
+                self.settle()
+
+    def settle(self) -> None:
+        """Write the counts of messages that have ended. To be called each second."""
+        for key, recipients in self._ended.items():
+            self._db.soon(_COUNT, (*key, recipients, self._changes.next()))
+        for message in self._unsettled:
+            message.unsettled = False
+            if self._messages.get(_process(message.instance)) is message:
+                self._db.soon(_COUNTED, (message.counted, message.id))
+            else:
+                self._unwrite(message)
+        self._ended.clear()
+        self._unsettled.clear()
+
+    def give_back(self, message: Message) -> None:
+        """Give the recipients of a message back, but for those that count by now."""
+        if message.account and message.open and not message.lapsed:
+            message.lapsed = True
+            self._add(message.account, message.domain, message.day, -message.open)
+            self._unwrite(message)
+
+    def _forget(self, process: str) -> None:
+        message = self._messages.pop(process)
+        self.give_back(message)
+        # What has ended is on record until it is settled.
+        if message.recipients and not message.lapsed and not message.unsettled:
+            self._unwrite(message)
+
+    def _unwrite(self, message: Message) -> None:
+        self._db.soon(_FORGET_RECIPIENTS, (message.id,))
+        self._db.soon(_FORGET, (message.id,))
 
     def refuse(
         self, account: str, reason: str, limit: int, reached: int, recipient: str, now: float
@@ -207,26 +291,26 @@ class Ledger:
         self._db.soon(_REFUSE, (*values, self._changes.next()))
         self._db.soon(_FORGET_REFUSALS, (account, account, REFUSALS_KEPT))
 
+    def lapse(self, now: float) -> None:
+        """Give back what was reserved too long ago; forget messages that have ended."""
+        for process, message in list(self._messages.items()):
+            if message.last_at >= now - PATIENCE:
+                continue
+            self.give_back(message)
+            if not message.open or message.last_at < now - _REMEMBERED:
+                self._forget(process)
+
     def expire(self, now: float) -> None:
-        """Let lapse what is too old, and forget what is of earlier days. To be called often."""
-        old = [m.instance for m in self._messages.values() if m.last_at < now - PATIENCE]
-        for instance in old:
-            self.lapse(instance)
-        self._by_process = {
-            process: instance
-            for process, instance in self._by_process.items()
-            if instance in self._messages
-        }
-        self._earlier = {i: at for i, at in self._earlier.items() if at >= now - PATIENCE}
-        today = self._clock.hour(now)[0]
-        days = {message.day for message in self._messages.values()} | {today}
+        """Do what `lapse` does, and forget earlier days. To be called each minute or so."""
+        self.lapse(now)
+        days = {message.day for message in self._messages.values()} | {self.day(now)}
         for totals in (self._totals, self._domains):
             for key in [key for key in totals if key[1] not in days or not totals[key]]:
                 del totals[key]
         oldest = self._clock.hour(now - DAYS_KEPT * 86400)[0]
-        self._clock.hour(now)
         self._db.soon("DELETE FROM count WHERE day < ?", (oldest,))
 
-    def open_recipients(self) -> Iterable[Message]:
-        """Return the messages on their way, for tests and the status."""
-        return self._messages.values()
+
+def _process(instance: str) -> str:
+    """Return the part of an instance that names the process of Postfix."""
+    return instance.partition(".")[0]

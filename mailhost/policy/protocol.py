@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
+from mailhost.policy.request import Malformed, Reader
 from mailhost.policy.rules import Rules
 
 #: Bytes of a request; Postfix's have about 600, with a certificate's names 8 KB.
@@ -26,22 +27,6 @@ IDLE = 900.0
 MOST_CONNECTIONS = 5000
 
 _log = logging.getLogger("mailhost.policy")
-
-
-class Malformed(ValueError):
-    """What came is no request."""
-
-
-def parse(request: bytes) -> dict[str, str]:
-    """Read one request, without its empty line. Raises Malformed."""
-    try:
-        text = request.decode("utf-8", "surrogateescape")
-        attributes = dict([line.split("=", 1) for line in text.split("\n")])
-    except ValueError as error:
-        raise Malformed("a line without =") from error
-    if attributes.get("request") != "smtpd_access_policy":
-        raise Malformed("no request=smtpd_access_policy")
-    return attributes
 
 
 class PolicyServer:
@@ -59,6 +44,7 @@ class PolicyServer:
         self._directory = directory
         self._rules = rules
         self._clock = clock
+        self._reader = Reader()
         self._answers: list[tuple[Connection, bytes]] = []
         self.connections: set[Connection] = set()
 
@@ -68,11 +54,16 @@ class PolicyServer:
 
     def answer(self, connection: Connection, request: bytes) -> None:
         """Judge a request; the answer goes out with those of this turn. Raises Malformed."""
-        attributes = parse(request)
+        asked = self._reader.read(request)
+        if self._db.failing:
+            # Nothing can be written: as if this daemon were down, but it goes on trying.
+            connection.abort()
+            return
         if not self._answers:
             self._directory.refresh()
+        action = self._rules.answer(asked, self._clock())
+        if not self._answers:
             self._db.then(self._send)
-        action = self._rules.answer(attributes, self._clock())
         self._answers.append((connection, f"action={action}\n\n".encode()))
 
     def _send(self, good: bool) -> None:

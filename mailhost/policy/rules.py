@@ -9,7 +9,7 @@ is judged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailhost.config import HostConfig
@@ -17,11 +17,13 @@ from mailhost.policy import texts
 from mailhost.policy.directory import AccountView, Directory, ListView
 from mailhost.policy.grants import Grants
 from mailhost.policy.ledger import Ledger, Message
+from mailhost.policy.request import Request
 
 #: Answers that are no refusal (access(5), SMTPD_POLICY_README).
 PASS, RELAY = "DUNNO", "OK"
 #: Who asks about a recipient, and about a message that has come in whole (main.cf).
-RECIPIENTS, ENDS = ("relay", "rcpt", "submission"), ("end", "end_submission")
+RECIPIENTS, ENDS = frozenset(("relay", "rcpt", "submission")), frozenset(("end", "end_submission"))
+_CONTEXTS = RECIPIENTS | ENDS
 # 421 ends the connection (access(5)).
 LATER = "421 4.3.0 Try again later: this message took too long, and was forgotten meanwhile"
 
@@ -65,98 +67,121 @@ class Rules:
         self._help_url = config.help_url
         self._window = config.window_minutes
 
-    def answer(self, request: Mapping[str, str], now: float) -> str:
+    def answer(self, request: Request, now: float) -> str:
         """Return the action for a request of the policy delegation protocol.
 
         `policy_context` says who asks: relay and rcpt on the port for other servers, submission
         on the customers' own, end and end_submission when a message has come in whole.
         """
-        context = request.get("policy_context", "")
-        instance = request.get("instance", "")
-        if not instance or context not in (*RECIPIENTS, *ENDS):
+        context = request.policy_context
+        instance = request.instance
+        if not instance or context not in _CONTEXTS:
             return PASS
-        self._ledger.seen(instance)
+        message = self._ledger.seen(instance, now)
         if context in ENDS:
-            return self._end(request, instance, now)
-        return self._recipient(request, context, instance, now)
+            return self._end(request, message, now)
+        return self._recipient(request, context, message, now)
 
     # Recipients
 
     def _recipient(
-        self, request: Mapping[str, str], context: str, instance: str, now: float
+        self, request: Request, context: str, message: Message | None, now: float
     ) -> str:
-        message = self._ledger.message(instance)
-        if message is None or message.account is None:
-            account, way, refused = self._charged(request, context, now)
+        account, way, refused = self._charged(
+            request, context, message.account if message else "", now
+        )
+        if refused is not None:
+            return self._refuse(refused, account, message, request, now)
+        if message is None or (account is not None and not message.account):
+            ip = request.client_address
+            message = self._ledger.begin(request.instance, account, ip, way, now)
+        recipient = fold(request.recipient, self._directory)
+        if recipient not in message.recipients or message.lapsed:
+            lists = self._directory.lists_behind(recipient)
+            refused = self._judge(account, message, lists, request, now)
             if refused is not None:
-                return self._refuse(refused, account, request, now)
-            if message is None or account is not None:
-                ip = request.get("client_address", "")
-                message = self._ledger.begin(instance, account, ip, way, now)
-        recipient = fold(request.get("recipient", ""), self._directory)
-        if recipient not in message.recipients:
-            refused = self._judge(message, recipient, request, now)
-            if refused is not None:
-                return self._refuse(refused, message.account, request, now)
-            for found in self._directory.lists_behind(recipient):
-                message.lists[found.address] = found
-            if message.account is not None:
-                self._ledger.reserve(message, recipient, now)
-        return RELAY if context == "relay" else PASS
+                return self._refuse(refused, account, message, request, now)
+            if message.lapsed:
+                self._ledger.take_again(message, now)
+            if account is not None or lists:
+                self._ledger.reserve(message, recipient)
+        if context == "relay":
+            # Postfix asks about it once more, as `rcpt`.
+            return RELAY
+        message.passed += 1
+        return PASS
 
     def _charged(
-        self, request: Mapping[str, str], context: str, now: float
+        self, request: Request, context: str, so_far: str, now: float
     ) -> tuple[AccountView | None, str, Refusal | None]:
-        """Return who is charged, by which way he came, and why he may not send, if so."""
-        sender = request.get("sender", "").lower()
+        """Return who is charged, by which way he came, and why he may not send, if so.
+
+        `so_far` is the account to which the message's earlier recipients are charged, or "".
+        """
+        sender = request.sender.lower()
         if context == "submission":
-            name = request.get("sasl_username", "").lower()
+            name = request.sasl_username.lower()
             account = self._directory.account(name)
             if account is None:
                 return None, "auth", Refusal("account", what=name)
             if sender and not self._directory.may_send(account, sender):
                 return account, "auth", Refusal("sender", what=sender)
             return account, "auth", None
-        grants = self._grants.valid(request.get("client_address", ""), now)
+        grants = self._grants.valid(request.client_address, now)
         accounts = [view for grant in grants if (view := self._directory.account(grant.account))]
         for account in accounts:
-            if sender and self._directory.may_send(account, sender):
+            right = not so_far or account.name == so_far
+            if right and sender and self._directory.may_send(account, sender):
                 return account, "login", None
-        if context == "rcpt":
+        if context == "rcpt" and not so_far:
             return None, "login", None
-        if not accounts:
+        if not accounts or so_far:
             return None, "login", Refusal("no-login", limit=self._window)
         return accounts[0], "login", Refusal("sender", what=sender or "<>")
 
     def _judge(
-        self, message: Message, recipient: str, request: Mapping[str, str], now: float
+        self,
+        account: AccountView | None,
+        message: Message,
+        lists: Sequence[ListView],
+        request: Request,
+        now: float,
     ) -> Refusal | None:
         """Say why this recipient may not be added to the message, None if it may."""
-        declared = size_of(request.get("size", ""))
-        account = message.account
-        if account is not None and (refused := self._over(account, message, request, now)):
-            return refused
-        for found in self._directory.lists_behind(recipient):
-            limit = _list_limit(account, found)
-            if declared > limit:
-                return Refusal("list-size", limit, declared, found.address)
-        return None
+        declared = size_of(request.size)
+        if account is not None:
+            sender = request.sender
+            if refused := self._over(account, message, sender, declared, now):
+                return refused
+        return _over_list(account, lists, declared)
 
     def _over(
-        self, account: AccountView, message: Message, request: Mapping[str, str], now: float
+        self, account: AccountView, message: Message, sender: str, declared: int, now: float
     ) -> Refusal | None:
         limits, nth = account.limits, len(message.recipients) + 1
-        declared = size_of(request.get("size", ""))
         if declared > limits.message_bytes:
             return Refusal("size", limits.message_bytes, declared)
-        if not request.get("sender") and nth > 1:
+        if nth > 1 and not sender:
             return Refusal("null-sender", 1, nth)
         if nth > limits.recipients_per_message:
             return Refusal("message-recipients", limits.recipients_per_message, nth)
-        return self._over_day(account, 1, now)
+        more = 1 + message.open if message.lapsed else 1
+        return self._over_day(account, message, more, now)
 
-    def _over_day(self, account: AccountView, more: int, now: float) -> Refusal | None:
-        used, domain_used = self._ledger.today(account, now)
+    def _over_day(
+        self, account: AccountView, message: Message, more: int, now: float
+    ) -> Refusal | None:
+        """Judge by the day the message belongs to; what has lapsed is given up before."""
+        if refused := self._exceeds(account, message, more, now):
+            self._ledger.lapse(now)
+            refused = self._exceeds(account, message, more, now)
+        return refused
+
+    def _exceeds(
+        self, account: AccountView, message: Message, more: int, now: float
+    ) -> Refusal | None:
+        day = self._ledger.day(now) if message.lapsed else message.day
+        used, domain_used = self._ledger.used(account, day)
         limits = account.limits
         if used + more > limits.recipients_per_day:
             return Refusal("day-recipients", limits.recipients_per_day, used)
@@ -167,47 +192,50 @@ class Rules:
 
     # Ends
 
-    def _end(self, request: Mapping[str, str], instance: str, now: float) -> str:
-        message = self._ledger.message(instance)
+    def _end(self, request: Request, message: Message | None, now: float) -> str:
         if message is None:
-            return self._late_end(request, instance, now)
-        account, size = message.account, size_of(request.get("size", ""))
-        if refused := _too_large(message, size):
-            answer = self._refuse(refused, account, request, now)
-            if not message.counted:
-                self._ledger.lapse(instance)
-            return answer
-        self._ledger.count(message)
+            return self._unknown_end(request, now)
+        account = self._directory.account(message.account) if message.account else None
+        if refused := self._judge_end(account, message, size_of(request.size), now):
+            self._ledger.give_back(message)
+            return self._refuse(refused, account, message, request, now)
+        if account is not None and size_of(request.recipient_count) > message.passed:
+            # Some came in while this daemon was down, and are not counted.
+            self._ledger.give_back(message)
+            return LATER
+        if message.lapsed:
+            self._ledger.take_again(message, now)
+        self._ledger.count(message, now)
         return PASS
 
-    def _late_end(self, request: Mapping[str, str], instance: str, now: float) -> str:
-        """Answer for a message of which nothing is known any more, or never was."""
-        if self._ledger.was_counted_before(instance):
-            return self._end_size(request, now)
-        context = "submission" if request.get("policy_context") == "end_submission" else "rcpt"
-        account, way, refused = self._charged(request, context, now)
-        if refused is not None:
-            return self._refuse(refused, account, request, now)
-        if account is None:
-            return PASS
-        recipients = max(size_of(request.get("recipient_count", "")), 1)
-        if self._over_day(account, recipients, now):
-            return LATER
-        answer = self._end_size(request, now)
-        if answer == PASS:
-            ip = request.get("client_address", "")
-            message = self._ledger.begin(instance, account, ip, way, now)
-            self._ledger.count_unreserved(message, recipients)
-        return answer
-
-    def _end_size(self, request: Mapping[str, str], now: float) -> str:
-        """Judge a message by its size alone: its recipients are not known any more."""
-        context = "submission" if request.get("policy_context") == "end_submission" else "rcpt"
-        account, _, _ = self._charged(request, context, now)
-        size = size_of(request.get("size", ""))
+    def _judge_end(
+        self, account: AccountView | None, message: Message, size: int, now: float
+    ) -> Refusal | None:
+        """Say why the whole message is refused, None if it is not."""
+        if message.account and account is None:
+            return Refusal("account", what=message.account)
         if account is not None and size > account.limits.message_bytes:
-            refused = Refusal("size", account.limits.message_bytes, size)
-            return self._refuse(refused, account, request, now)
+            return Refusal("size", account.limits.message_bytes, size)
+        for recipient in message.recipients:
+            lists = self._directory.lists_behind(recipient)
+            if refused := _over_list(account, lists, size):
+                return refused
+        if account is not None and message.lapsed:
+            return self._over_day(account, message, message.open, now)
+        return None
+
+    def _unknown_end(self, request: Request, now: float) -> str:
+        """Answer for a message whose recipients nobody asked about, or nobody remembers."""
+        submitted = request.policy_context == "end_submission"
+        account, _, refused = self._charged(request, "submission" if submitted else "rcpt", "", now)
+        if refused is not None:
+            return self._refuse(refused, account, None, request, now)
+        if account is not None:
+            # It would not be counted.
+            return LATER
+        lists = self._directory.lists_behind(fold(request.recipient, self._directory))
+        if refused := _over_list(None, lists, size_of(request.size)):
+            return self._refuse(refused, None, None, request, now)
         return PASS
 
     # Refusals
@@ -216,18 +244,22 @@ class Rules:
         self,
         refused: Refusal,
         account: AccountView | None,
-        request: Mapping[str, str],
+        message: Message | None,
+        request: Request,
         now: float,
     ) -> str:
         name = account.name if account else refused.what if refused.reason == "account" else ""
-        recipient = request.get("recipient", "")
-        if account is not None:
+        recipient = request.recipient
+        # Of a message that is too many for hundreds of recipients the first is enough to show.
+        told = message.told if message is not None else set()
+        if account is not None and refused.reason not in told:
+            told.add(refused.reason)
             self._ledger.refuse(
                 account.name, refused.reason, refused.limit, refused.reached, recipient, now
             )
         # Refused at its end, a message stays Postfix's current one: 3.7 answers the next MAIL
         # with "nested MAIL command", and crashes at the next DATA. So the connection ends.
-        at_end = request.get("policy_context", "") in ENDS
+        at_end = request.policy_context in ENDS
         answer = texts.refusal(
             refused.reason,
             hang_up=at_end,
@@ -241,24 +273,17 @@ class Rules:
             "refused %s: account=%a client=%a sender=%a recipient=%a: %s",
             refused.reason,
             name,
-            request.get("client_address", ""),
-            request.get("sender", ""),
+            request.client_address,
+            request.sender,
             recipient,
             answer,
         )
         return answer
 
 
-def _list_limit(account: AccountView | None, found: ListView) -> int:
-    return account.limits.list_message_bytes if account else found.message_bytes
-
-
-def _too_large(message: Message, size: int) -> Refusal | None:
-    account = message.account
-    if account is not None and size > account.limits.message_bytes:
-        return Refusal("size", account.limits.message_bytes, size)
-    for found in message.lists.values():
-        limit = _list_limit(account, found)
+def _over_list(account: AccountView | None, lists: Sequence[ListView], size: int) -> Refusal | None:
+    for found in lists:
+        limit = account.limits.list_message_bytes if account else found.message_bytes
         if size > limit:
             return Refusal("list-size", limit, size, found.address)
     return None

@@ -1,17 +1,23 @@
 -- What the policy daemon remembers over a restart. Times are UNIX seconds; `changed` are
 -- numbers that only grow, by which the panel finds what is new to it.
 
--- Recipients of messages whose end has not been seen yet.
-CREATE TABLE IF NOT EXISTS reservation (
+-- Messages on their way, each with its recipients; `counted` of them are in `count` by now. Of
+-- mail from outside (no account) there are those that lead to a mailing list.
+CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY,
     instance TEXT NOT NULL,
-    recipient TEXT NOT NULL,
     account TEXT NOT NULL,
     domain TEXT NOT NULL,
-    day TEXT NOT NULL,
-    hour INTEGER NOT NULL,
     ip TEXT NOT NULL,
     way TEXT NOT NULL CHECK (way IN ('login', 'auth')),
-    PRIMARY KEY (instance, recipient)
+    day TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    counted INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS recipient (
+    message INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    PRIMARY KEY (message, recipient)
 ) STRICT, WITHOUT ROWID;
 
 -- Recipients of messages that were accepted.

@@ -64,4 +64,4 @@ def test_django_stays_on_the_long_term_release() -> None:
 def test_every_debian_package_has_a_group_and_a_reason() -> None:
     lines = (ROOT / "deploy/debian-packages.txt").read_text().splitlines()
     for line in lines:
-        assert re.fullmatch(r"(#.*|(run|test)\s+[a-z0-9.+-]+\s+# \S.*)?", line), line
+        assert re.fullmatch(r"(#.*|(run|test|bench)\s+[a-z0-9.+-]+\s+# \S.*)?", line), line
