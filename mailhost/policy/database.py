@@ -85,7 +85,7 @@ class PolicyDatabase:
             if writes:
                 self._commit(writes)
             self.failing = False
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             _log.error("not written: %s", error)
             self.failing = True
             self._writes = writes + self._writes
@@ -93,16 +93,35 @@ class PolicyDatabase:
             call(not self.failing)
 
     def _commit(self, writes: list[tuple[str, tuple[Any, ...]]]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.execute("BEGIN IMMEDIATE")
             writes.sort(key=lambda write: self._rank.get(write[0], 0))
-            for statement, rows in groupby(writes, _statement):
-                self._db.executemany(statement, [values for _, values in rows])
+            try:
+                for statement, rows in groupby(writes, _statement):
+                    self._db.executemany(statement, [values for _, values in rows])
+            except sqlite3.OperationalError:
+                raise
+            except Exception:
+                # One that can never be written must not keep the others.
+                _log.exception("what cannot be written is left out")
+                self._db.execute("ROLLBACK")
+                self._db.execute("BEGIN IMMEDIATE")
+                self._write_each(writes)
             self._db.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
+            # On a full disk SQLite has rolled back by itself.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    def _write_each(self, writes: list[tuple[str, tuple[Any, ...]]]) -> None:
+        for statement, values in writes:
+            try:
+                self._db.execute(statement, values)
+            except sqlite3.OperationalError:
+                raise
+            except Exception as error:
+                _log.error("left out: %s: %a", error, statement)
 
     def query(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """Return the rows of a query, what waits to be written included."""

@@ -18,7 +18,9 @@ from mailhost.records import PlanLimits
 #: Steps of forwarding that are followed; the panel allows no more.
 MOST_STEPS = 10
 #: Answers kept at once, of each kind.
-_MOST_KEPT = 200_000
+_MOST_KEPT = 50_000
+# Longer than any address (RFC 5321, 4.5.3.1), name or domain: not worth asking, nor keeping.
+_LONGEST = 254
 
 _DESTINATIONS = """
 SELECT d.folded FROM destination AS d JOIN address AS a ON a.address = d.address
@@ -86,6 +88,8 @@ class Directory:
 
     def account(self, name: str) -> AccountView | None:
         """Return the account of this name, None if there is none."""
+        if len(name) > _LONGEST:
+            return None
         try:
             return self._accounts[name]
         except KeyError:
@@ -94,6 +98,8 @@ class Directory:
 
     def is_hosted(self, domain: str) -> bool:
         """Say whether this server takes the domain's mail."""
+        if len(domain) > _LONGEST:
+            return False
         try:
             return self._hosted[domain]
         except KeyError:
@@ -109,6 +115,8 @@ class Directory:
         """
         if sender == account.address:
             return True
+        if len(sender) > _LONGEST:
+            return False
         asked = (account.name, sender)
         try:
             return self._senders[asked]
@@ -118,7 +126,7 @@ class Directory:
 
     def lists_behind(self, recipient: str) -> tuple[ListView, ...]:
         """Return the mailing lists that mail for `recipient`, folded, comes to."""
-        if not self.is_hosted(recipient.rpartition("@")[2]):
+        if len(recipient) > _LONGEST or not self.is_hosted(recipient.rpartition("@")[2]):
             return ()
         try:
             return self._lists[recipient]

@@ -40,7 +40,8 @@ class Reader:
 
     def read(self, data: bytes) -> Request:
         """Return the request in `data`, which has no empty line. Raises Malformed."""
-        text = data.decode("utf-8", "surrogateescape")
+        # What is no UTF-8 stays distinct, and can be stored and logged.
+        text = data.decode("utf-8", "backslashreplace")
         parts = text.replace("\n", "=").split("=")
         # With a = in a value the names are others than expected.
         if parts[::2] == self._names:

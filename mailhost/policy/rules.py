@@ -8,6 +8,7 @@ is judged.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ _CONTEXTS = RECIPIENTS | ENDS
 # 421 ends the connection (access(5)).
 LATER = "421 4.3.0 Try again later: this message took too long, and was forgotten meanwhile"
 
+# Postfix asks nothing without an instance, which has some 25 characters.
+CONFUSED = "451 4.3.5 Server configuration error"
+_LONGEST_INSTANCE = 100
+# Of an address (RFC 5321, 4.5.3.1).
+_LONGEST = 254
+
 _log = logging.getLogger("mailhost.policy")
 
 
@@ -41,7 +48,12 @@ class Refusal:
 
 
 def fold(address: str, directory: Directory) -> str:
-    """Return an address as it is counted: the domain in lower case, and all of one that is ours."""
+    """Return an address as it is counted: the domain in lower case, and all of one that is ours.
+
+    What is too long for an address, and for memory, is told apart by a hash.
+    """
+    if len(address) > _LONGEST:
+        return hashlib.sha256(address.encode()).hexdigest()
     local_part, at, domain = address.rpartition("@")
     domain = domain.lower()
     if directory.is_hosted(domain):
@@ -75,8 +87,10 @@ class Rules:
         """
         context = request.policy_context
         instance = request.instance
-        if not instance or context not in _CONTEXTS:
+        if context not in _CONTEXTS:
             return PASS
+        if not 0 < len(instance) <= _LONGEST_INSTANCE:
+            return CONFUSED
         message = self._ledger.seen(instance, now)
         if context in ENDS:
             return self._end(request, message, now)
