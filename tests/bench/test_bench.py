@@ -34,6 +34,7 @@ FIGURES = {
         "policy_decisions": "/s",
         "policy_p99": "ms",
         "policy_vs_bare": "",
+        "postfix_with_policy": "",
     },
     "passwords": {
         "verify_sha512_10000": "/s",
