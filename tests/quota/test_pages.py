@@ -303,3 +303,16 @@ def test_pages_lead_to_sending(alice: Account, sakura: Client) -> None:
     assert f'href="{of(alice)}"' in sakura.get("/domains/example.com/users/").text
     for path in ("/domains/example.com/", "/domains/example.com/users/"):
         assert f'href="{DOMAIN}"' in sakura.get(path).text
+
+
+def test_operator_lifts_too(
+    daemon: Daemon, server: MailServer, alice: Account, operator: Client
+) -> None:
+    daemon.guess("alice", ELSEWHERE)
+    collect(server)
+    path = "/admin/quota/guessing/"
+    assert "alice@example.com" in operator.get(path).text
+    chosen = {"action": "lift", "_selected_action": str(alice.pk)}
+    response = operator.post(path, chosen, follow=True)
+    assert "Within a minute the wrong passwords for alice are forgotten." in response.text
+    assert Guessing.objects.to_lift(server) == ["alice"]
