@@ -168,6 +168,7 @@ def test_old_figures_go(daemon: Daemon, server: MailServer) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_many_accounts_cost_few_statements(
     daemon: Daemon,
     server: MailServer,
