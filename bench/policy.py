@@ -3,7 +3,8 @@
 Twenty connections ask it about recipients of 500 authenticated accounts, ten to a message, and
 about each message's end. Beside it, by turns in the same run, are asked a bare
 `asyncio.Protocol` that always says `action=DUNNO`, and postfwd with a rate rule. At the end the
-daemon's database has to hold exactly the recipients that were answered for.
+daemon's database has to hold exactly the recipients that were answered for. Then mail goes from
+outside through Postfix to mailboxes, with its questions to the daemon and without.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from statistics import median
 
 from bench._figures import figure, note, quick
 from bench._policy_load import ACCOUNTS, Address, Measured, load
+from bench._policy_postfix import postfix
 from mailhost import instance
 from mailhost.config import HostConfig
 from mailhost.host import Host
@@ -145,6 +147,21 @@ def measure(place: Path, quickly: bool) -> None:
         note("policy_vs_postfwd is left out: no postfwd here (deploy/install-packages bench)")
 
 
+def through_postfix(place: Path, quickly: bool) -> None:
+    """Print what asking the daemon costs mail from outside."""
+    messages, rounds = (20, 1) if quickly else (1000, 5)
+    with postfix(place / "mail", list(records()), [f"box{n}@{DOMAIN}" for n in range(50)]) as mail:
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        for _ in range(rounds):
+            for daemon_asked, found in rates.items():
+                mail.ask(daemon_asked)
+                mail.rate(messages // 10)
+                found.append(mail.rate(messages))
+                note(f"through Postfix, asked {daemon_asked}: {found[-1]:.0f} a second")
+    figure("postfix_messages", median(rates[True]), "/s")
+    figure("postfix_with_policy", median(rates[True]) / median(rates[False]), "")
+
+
 def p99(run: Measured) -> float:
     """Return the seconds within which 99 of 100 answers came."""
     return sorted(run.waits)[int(0.99 * (len(run.waits) - 1))]
@@ -156,6 +173,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as made:
         Path(made).chmod(0o711)
         measure(Path(made), quickly)
+        through_postfix(Path(made), quickly)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from mailhost.errors import HostError
 from mailhost.host import Host
 from mailhost.instance import InstanceError
 from mailhost.paths import suitable_root
+from mailhost.policy import figures, report
+from mailhost.policy.grants import network_of
 from mailhost.render import render
 
 _ABOUT = """\
-One private mail server (Postfix, Dovecot and a policy daemon) below one directory, its root.
+One private mail server (Postfix, Dovecot and what they ask) below one directory, its root.
 Nothing outside the root is written, and no system service is touched.
 """
 _EXAMPLES = """\
@@ -58,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     init = add(_init, "init", "make the server, or change settings given as options")
-    init.epilog = "In [brackets]: what a new server has. Restart all three servers after a change."
+    init.epilog = "In [brackets]: what a new server has. Restart all servers after a change."
     for setting in fields(HostConfig):
         kind = {"int": int, "bool": _yes_or_no}.get(str(setting.type), str)
         init.add_argument(
@@ -68,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
             help=_help_on(setting),
         )
     add(_render, "render", "write the configuration of Postfix and Dovecot anew")
-    run = add(_run, "run", "run one of the three in the foreground; Ctrl-C or SIGTERM ends it")
-    run.add_argument("server", choices=instance.SERVERS, help="which of them")
+    run = add(_run, "run", "run one of the servers in the foreground; Ctrl-C or SIGTERM ends it")
+    run.add_argument("server", choices=instance.SERVERS, help="which of them, best in this order")
     stop = add(_stop, "stop", "end a server that is still running")
     stop.add_argument(
         "server", choices=instance.SERVERS, nargs="*", default=instance.SERVERS, help="[all]"
@@ -83,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     add(_trash, "trash", "list deleted mailboxes whose mail is still there")
     purge = add(_purge, "purge", "remove deleted mailboxes for good")
     purge.add_argument("mailbox_id", nargs="+", help="as `trash` lists it, in the first column")
+    sending = add(_sending, "sending", "say what an account may send, has sent, and was refused")
+    sending.add_argument("account", help="its name or address, such as myinfo")
+    add(_guessing, "guessing", "list IP addresses whose logins are refused for wrong passwords")
+    lift = add(_lift, "lift", "forget wrong passwords, so that logins are looked at again")
+    lift.add_argument("whose", metavar="ACCOUNT|IP", help="for an account, or from an IP address")
     add(_certificates, "certificates", "bring the domains' certificates into service")
     return parser
 
@@ -184,6 +192,25 @@ def _purge(options: argparse.Namespace) -> int:
     with Host(options.root) as host, host.lock():
         host.purge(options.mailbox_id)
     return 0
+
+
+def _sending(options: argparse.Namespace) -> int:
+    for line in report.lines(options.root, options.account.lower(), time.time()):
+        print(line)
+    return 0
+
+
+def _guessing(options: argparse.Namespace) -> int:
+    for line in report.guessing(options.root, time.time()):
+        print(line)
+    return 0
+
+
+def _lift(options: argparse.Namespace) -> int:
+    whose = "address" if network_of(options.whose) else "account"
+    done = figures.lift(options.root, **{whose: options.whose.lower()}, wait=5.0)
+    print(f"{options.whose}: {'forgotten' if done else 'as soon as the policy daemon runs'}.")
+    return int(not done)
 
 
 def _certificates(options: argparse.Namespace) -> int:

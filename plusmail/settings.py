@@ -194,6 +194,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "take over what was sent and refused": {
+        "task": "quota.tasks.collect_figures",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "empty the trash of deleted mailboxes": {
         "task": "accounts.tasks.purge_trash",
         "schedule": 60.0 * 60,

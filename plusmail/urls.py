@@ -11,8 +11,11 @@ from accounts import views as accounts
 from forwarding import pages
 from forwarding import views as forwarding
 from panel import views as panel
+from panel.hosts import client_address
+from quota import views as quota
 
 from_forwarding = {"reach": pages.reach, "offer": panel.offer_for}
+from_panel = {"client_address": client_address}
 
 of_a_domain: list[URLPattern | URLResolver] = [
     path("", panel.domain_home, name="domain_home"),
@@ -28,12 +31,16 @@ of_a_domain: list[URLPattern | URLResolver] = [
         forwarding.delete_forwarding,
         name="delete_forwarding",
     ),
+    path("sending/", quota.sending, from_panel, name="sending"),
+    path("sending/<uuid:account_id>/", quota.account_sending, from_panel, name="account_sending"),
+    path("sending/<uuid:account_id>/check/", quota.check_sending, name="check_sending"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", panel.home, name="home"),
     path("healthz", panel.healthz, name="healthz"),
     path("cgi-bin/plusmail", panel.to_the_panel, name="old_address"),
+    path("help/sending", quota.help_sending, name="help_sending"),
     path("login/", accounts.PanelLoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("language/", languages.choose_language, name="choose_language"),

@@ -1,1 +1,1 @@
-"""Mailbox usage and the weekly archive."""
+"""What each account sends and may send, as its owner sees it."""

@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class QuotaConfig(AppConfig):
-    """How full mailboxes are."""
+    """What accounts use of their limits."""
 
     name = "quota"
-    verbose_name = _("Mailbox usage")
+    verbose_name = _("Sending and its limits")

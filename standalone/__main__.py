@@ -173,6 +173,9 @@ def prepare_server(var: Path, ports: Ports) -> None:
             config = HostConfig(SERVER, postmaster="example@example.com", outbound=NOWHERE)
         if config.outbound == NOWHERE or config.outbound.startswith(OUTSIDE):
             config = replace(config, outbound=f"{OUTSIDE}{ports.outside}")
+        panel = f"http://{HOST}:"
+        if not config.help_url or config.help_url.startswith(panel):
+            config = replace(config, help_url=f"{panel}{ports.web}/help/sending")
         config = replace(
             config,
             smtp_port=ports.smtp,

@@ -207,7 +207,8 @@ class MailServer:
         try:
             yield
         finally:
-            os.kill(leader, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(leader, signal.SIGCONT)
 
     def stop(self, *servers: str) -> None:
         """End all servers, or the one named, with all their processes."""

@@ -8,6 +8,7 @@ own database.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import pwd
@@ -76,6 +77,9 @@ async def _serve(paths: Paths) -> None:
     dovecot = await loop.create_server(
         logins.connection, "127.0.0.1", config.policy_port, backlog=_BACKLOG
     )
+    # What lives as long as the process need not be looked through for garbage.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
     _log.info("ready")
     tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(_tidy(db, server, ledger))]
     await ended.wait()

@@ -1,14 +1,12 @@
 """What Postfix asks: a request of its policy delegation protocol (SMTPD_POLICY_README).
 
-A request is lines of `name=value`. Postfix always sends the same names in the same order, so
-they are looked up once, and a request is read by the places of the nine that matter here: half
-the time that a dictionary of all thirty takes.
+A request is lines of `name=value`. Postfix always sends the same names in the same order: a
+pattern made of them finds the nine values that matter in half the time of a dictionary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+import re
 from typing import NamedTuple
 
 
@@ -17,37 +15,37 @@ class Malformed(ValueError):
 
 
 class Request(NamedTuple):
-    """The attributes that matter, "" where Postfix said nothing."""
+    """The attributes that matter, in Postfix's order; "" where it said nothing."""
 
     request: str = ""
-    policy_context: str = ""
-    instance: str = ""
+    client_address: str = ""
     sender: str = ""
     recipient: str = ""
+    recipient_count: str = ""
+    instance: str = ""
     size: str = ""
     sasl_username: str = ""
-    client_address: str = ""
-    recipient_count: str = ""
+    policy_context: str = ""
+
+
+_FIELDS = frozenset(Request._fields)
+# Of a request from which the pattern is made: Postfix 3.7 has 29 names.
+_MOST_NAMES = 60
 
 
 class Reader:
-    """Reads requests, and learns from each where to look in the next."""
+    """Reads requests, and learns from one what the next will look like."""
 
     def __init__(self) -> None:
         """Begin without any knowledge."""
-        self._names: Sequence[str] = ()
-        self._values: Callable[[Sequence[str]], tuple[str, ...]] = tuple
+        self._usual = re.compile(r"(?!)")
 
     def read(self, data: bytes) -> Request:
         """Return the request in `data`, which has no empty line. Raises Malformed."""
         # What is no UTF-8 stays distinct, and can be stored and logged.
         text = data.decode("utf-8", "backslashreplace")
-        parts = text.replace("\n", "=").split("=")
-        # With a = in a value the names are others than expected.
-        if parts[::2] == self._names:
-            request = Request._make(self._values(parts))
-        else:
-            request = self._read_any(text)
+        match = self._usual.fullmatch(text)
+        request = Request._make(match.groups()) if match else self._read_any(text)
         if request.request != "smtpd_access_policy":
             raise Malformed("no request=smtpd_access_policy")
         return request
@@ -59,8 +57,11 @@ class Reader:
         except ValueError as error:
             raise Malformed("a line without =") from error
         names = [name for name, _ in pairs]
-        known = set(Request._fields)
-        if known <= values.keys() and len(values) == len(names):
-            self._names = names
-            self._values = itemgetter(*(2 * names.index(name) + 1 for name in Request._fields))
-        return Request(**{name: value for name, value in values.items() if name in known})
+        if len(values) == len(names) <= _MOST_NAMES:
+            self._learn(names)
+        return Request(**{name: value for name, value in values.items() if name in _FIELDS})
+
+    def _learn(self, names: list[str]) -> None:
+        if tuple(name for name in names if name in _FIELDS) == Request._fields:
+            lines = (f"{re.escape(name)}={'(.*)' if name in _FIELDS else '.*'}" for name in names)
+            self._usual = re.compile("\n".join(lines))

@@ -16,6 +16,7 @@ from django.utils.timezone import now
 from accounts.models import Account, Domain, Plan
 from forwarding.models import DetachedDestination, ForwardingAddress
 from propagation.models import Change, ChangeState, MailServer, Need
+from quota.models import Refusal, SendingHour, SendingWindow
 from tests import factories
 from tests.conftest import Cast
 
@@ -342,6 +343,70 @@ def test_need_is_named_once(cast: Cast) -> None:
         Need.objects.create(**need)
 
 
+# What mail servers report of sending.
+
+
+def hour(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of an hour that would be accepted."""
+    row = {
+        "account": cast.com.fixed_account_id,
+        "day": now().date(),
+        "hour": 9,
+        "address": "203.0.113.7",
+        "way": "auth",
+        "recipients": 1,
+    }
+    return row | values
+
+
+def window(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of an open way that would be accepted."""
+    row = {
+        "account": cast.com.fixed_account_id,
+        "network": "203.0.113.7",
+        "address": "203.0.113.7",
+        "way": "pop3",
+        "login_at": now(),
+        "until": now(),
+    }
+    return row | values
+
+
+def test_hour_of_sending_is_there_once(cast: Cast) -> None:
+    insert(SendingHour, **hour(cast))
+    insert(SendingHour, **hour(cast, hour=23))
+    insert(SendingHour, **hour(cast, way="login"))
+    with refused("sending_hour_once"):
+        insert(SendingHour, **hour(cast, recipients=2))
+
+
+def test_hour_of_sending_is_one_of_a_day_s(cast: Cast) -> None:
+    with refused("sending_hour_of_a_day"):
+        insert(SendingHour, **hour(cast, hour=24))
+
+
+def test_way_of_sending_is_a_known_one(cast: Cast) -> None:
+    with refused("sending_hour_way"):
+        insert(SendingHour, **hour(cast, way="ftp"))
+    with refused("sending_window_way"):
+        insert(SendingWindow, **window(cast, way="ftp"))
+
+
+def test_open_way_is_there_once(cast: Cast) -> None:
+    insert(SendingWindow, **window(cast))
+    with refused("sending_window_once"):
+        insert(SendingWindow, **window(cast, way="imap"))
+
+
+def test_refusal_is_there_once(cast: Cast) -> None:
+    row = {"account": cast.com.fixed_account_id, "at": now(), "reason": "size"}
+    row |= {"limit": 1, "reached": 2, "recipient": "x@example.org"}
+    insert(Refusal, **row)
+    insert(Refusal, **row | {"recipient": "y@example.org"})
+    with refused("refusal_once"):
+        insert(Refusal, **row | {"reached": 3})
+
+
 # The table itself.
 
 NAMED_ABOVE = {
@@ -364,6 +429,12 @@ NAMED_ABOVE = {
     "one_pending_change_per_record",
     "plan_code_form",
     "plan_limits_are_limits",
+    "refusal_once",
+    "sending_hour_of_a_day",
+    "sending_hour_once",
+    "sending_hour_way",
+    "sending_window_once",
+    "sending_window_way",
 }
 
 

@@ -30,6 +30,12 @@ FIGURES = {
         "create_account": "ms",
         "web_worker_rss": "MiB",
     },
+    "policy": {
+        "policy_decisions": "/s",
+        "policy_p99": "ms",
+        "policy_vs_bare": "",
+        "postfix_with_policy": "",
+    },
     "passwords": {
         "verify_sha512_10000": "/s",
         "make_sha512_10000": "ms",

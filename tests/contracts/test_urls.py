@@ -22,6 +22,7 @@ METHODS = ["get", "post", "put", "patch", "delete", "head", "options"]
 FOR_EVERYBODY = {
     "home",
     "healthz",
+    "help_sending",
     "old_address",
     "login",
     "logout",
@@ -30,7 +31,7 @@ FOR_EVERYBODY = {
     "domains",
 }
 # Of those, the ones that a stranger may see as well.
-WITHOUT_A_LOGIN = {"healthz", "old_address", "login", "logout", "choose_language"}
+WITHOUT_A_LOGIN = {"healthz", "help_sending", "old_address", "login", "logout", "choose_language"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def shell() -> Iterator[Product]:
             list(pool.map(lambda address: add(made, address), addresses))
         made.manage("add_forward", "kaikei@sakura.example", "ito@sakura.example")
         made.manage("add_forward", "toharm@sakura.example", "harm@sakura.example")
-        assert f"{SERVER}: 12 applied, 0 failed" in apply_now(made)
+        assert f"{SERVER}: 13 applied, 0 failed" in apply_now(made)
         yield made
 
 

@@ -13,6 +13,7 @@ from mailhost import instance
 from mailhost.maps import Maps
 from mailhost.processes import master
 from tests.mail.conftest import Site, applied
+from tests.mail.posting import offer, people, post
 from tests.servers import REPOSITORY, MailServer, wait_for
 
 pytestmark = pytest.mark.servers
@@ -100,7 +101,7 @@ def test_check_command_finds_and_mends(site: Site) -> None:
 
 
 def test_status_says_which_server_is_down(site: Site) -> None:
-    all_answer = "policy answers.\npostfix answers.\ndovecot answers.\n"
+    all_answer = "".join(f"{name} answers.\n" for name in instance.SERVERS)
     assert _mailhost(site.server, "status") == (0, all_answer)
     site.server.stop("dovecot")
     try:
@@ -127,6 +128,37 @@ def test_lookup_says_where_mail_goes(site: Site) -> None:
         f"{site.fixed.address}\nx@outside.test\n",
     )
     assert _mailhost(site.server, "lookup", site.at("nobody")) == (1, "refused: nobody here\n")
+
+
+def test_sending_says_what_an_account_may_did_and_was_refused(site: Site) -> None:
+    source, name = "127.0.8.1", site.fixed.name
+    assert "open from nowhere" in _mailhost(site.server, "sending", name)[1]
+    site.server.receive(name, source)
+    with site.server.smtp(source) as client:
+        assert all(a.ok for a in post(client, site.fixed.address, *people(3)))
+        assert offer(client, "boss@elsewhere.test", "x@outside.test")[0].code == 550
+    with site.server.submission(name, source=source) as client:
+        assert all(a.ok for a in post(client, site.fixed.address, *people(2)))
+
+    def told() -> str:
+        code, text = _mailhost(site.server, "sending", site.fixed.address)
+        assert code == 0
+        return text
+
+    # Counts are written within a second.
+    assert wait_for(lambda: ": 5 of 1000 recipients\n" in told())
+    text = told()
+    assert f"  3 from {source} (after a login)\n  2 from {source} (password)\n" in text
+    assert "a message: 100 recipients, 3 MB, to a list 75 KB\n" in text
+    assert f"\nopen from {source} until " in text
+    assert ": sender (limit 0, reached 0), to x@outside.test\n" in text
+    assert _mailhost(site.server, "sending", "nobody")[0] == 1
+
+
+def test_lift_is_done_by_the_daemon(site: Site) -> None:
+    for whose in (site.fixed.name, "127.0.8.2", "2001:db8::1"):
+        assert _mailhost(site.server, "lift", whose) == (0, f"{whose}: forgotten.\n")
+    assert _mailhost(site.server, "guessing") == (0, "")
 
 
 def test_trash_is_listed_and_purged(site: Site) -> None:

@@ -56,10 +56,9 @@ def test_nobody_sends_before_he_has_received_his_mail(site: Site, source: str) -
     with site.server.smtp(source) as client:
         answer = offer(client, site.fixed.address, "friend@outside.test")[0]
         assert answer.refuses(550, "5.7.1", "Receive your mail first")
+        command(client, "RSET")
         site.server.receive(site.fixed.name, source)
-        assert [a.code for a in post(client, site.fixed.address, "friend@outside.test")] == [
-            250
-        ] * 2
+        assert all(a.ok for a in post(client, site.fixed.address, "friend@outside.test"))
     assert reached(site.server, site.fixed.address, 1)
 
 
@@ -278,7 +277,8 @@ def test_unknown_recipient_is_not_counted(server: MailServer, source: str) -> No
     with server.smtp(source) as client:
         answers = offer(client, site.fixed.address, *(site.at(f"no{n}") for n in range(5)))
         assert all(answer.text.startswith("5.1.1") for answer in answers)
-        assert all(a.ok for a in post(client, site.fixed.address, *people(2))[1:])
+        command(client, "RSET")
+        assert all(a.ok for a in post(client, site.fixed.address, *people(2)))
 
 
 def test_message_given_up_gives_its_recipients_back(server: MailServer, source: str) -> None:
@@ -314,8 +314,22 @@ def test_message_refused_at_its_end_gives_its_recipients_back(
     server.receive(site.fixed.name, source)
     with server.smtp(source) as client:
         assert all(a.ok for a in offer(client, site.fixed.address, *people(5)))
-        assert finish(client, of_size(1001)).code == 552
+        assert finish(client, of_size(1001)).code == 521
+    with server.smtp(source) as client:
         assert all(a.ok for a in post(client, site.fixed.address, *people(5)))
+
+
+def test_refusal_at_the_end_leaves_no_message_behind_to_crash_postfix(
+    site: Site, source: str
+) -> None:
+    """Postfix 3.7 goes on with a message refused at its end, and crashes at its next DATA."""
+    site.server.receive(site.fixed.name, source)
+    with site.server.smtp(source) as client:
+        offer(client, site.fixed.address, "friend@outside.test")
+        assert finish(client, of_size(3 * MEGABYTE + 1)).refuses(521, "5.3.4", "3")
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            command(client, "RCPT TO:<friend@outside.test>")
+    assert "killed by signal" not in site.server.logs()
 
 
 def test_each_message_of_a_session_has_its_own_count(server: MailServer, source: str) -> None:
@@ -389,7 +403,7 @@ def test_three_megabytes_leave_and_a_byte_more_does_not(site: Site, source: str)
         assert finish(client, of_size(3 * MEGABYTE)).ok
         offer(client, site.fixed.address, "friend@outside.test")
         answer = finish(client, of_size(3 * MEGABYTE + 1))
-        assert answer.refuses(552, "5.3.4", "3")
+        assert answer.refuses(521, "5.3.4", "3")
     assert reached(site.server, site.fixed.address, 1)
 
 
@@ -406,7 +420,7 @@ def test_size_said_before_is_judged_at_once_and_an_understated_one_at_the_end(
         assert offer(client, site.fixed.address, *people(1), options=f" SIZE={size}")[0].ok
         assert finish(client, of_size(size)).ok
         assert offer(client, site.fixed.address, *people(1), options=" SIZE=1000")[0].ok
-        assert finish(client, of_size(size + 1)).refuses(552, "5.3.4", "3")
+        assert finish(client, of_size(size + 1)).refuses(521, "5.3.4", "3")
 
 
 def test_attachment_counts_as_it_is_sent(site: Site, source: str) -> None:
@@ -427,7 +441,7 @@ def test_larger_messages_are_an_option_of_an_account(server: MailServer, source:
         offer(client, site.fixed.address, "friend@outside.test")
         assert finish(client, of_size(5 * MEGABYTE)).ok
         offer(client, site.fixed.address, "friend@outside.test")
-        assert finish(client, of_size(5 * MEGABYTE + 1)).refuses(552, "5.3.4", "5")
+        assert finish(client, of_size(5 * MEGABYTE + 1)).refuses(521, "5.3.4", "5")
 
 
 def test_mail_from_outside_may_be_as_large_as_the_server_takes(site: Site, source: str) -> None:

@@ -51,11 +51,12 @@ def test_login_counts_for_a_minute_a_second_one_longer_and_an_open_session_all_t
     time.sleep(35)
     server.receive(other.fixed.name, twice)
     assert may_send(site, once)
-    assert wait_for(lambda: not may_send(site, once), 40)
+    while may_send(site, once) and time.monotonic() - began < 75:
+        time.sleep(0.5)
     assert 50 < time.monotonic() - began < 70
     assert may_send(other, twice)
-    # Its own minute is over.
-    assert may_send(held, staying)
+    # Its own minute is over; the daemon looks for open sessions once a minute.
+    assert wait_for(lambda: may_send(held, staying))
     session.noop()
     session.logout()
 
@@ -81,9 +82,9 @@ def test_ipv6_opens_the_way_and_no_form_of_it_opens_a_relay() -> None:
         pytest.skip("no IPv6 on this machine")
     with mail_server(smtp_listen="*", login_listen="*") as server:
         site = new_site(server)
-        with server.smtp(host="::1") as client:
-            forms = ["v@victim.test", "v@[IPv6:::1]", "v@[IPv6:2001:db8::1]", "v%victim.test@[::1]"]
-            for form in (*forms, f"v%victim.test@{site.domain}", f"@{site.domain}:v@victim.test"):
+        forms = ["v@victim.test", "v@[IPv6:::1]", "v@[IPv6:2001:db8::1]", "v%victim.test@[::1]"]
+        for form in (*forms, f"v%victim.test@{site.domain}", f"@{site.domain}:v@victim.test"):
+            with server.smtp(host="::1") as client:
                 for sender in (site.fixed.address, "", "friend@outside.test"):
                     assert offer(client, sender, form)[0].code != 250
                     command(client, "RSET")

@@ -94,6 +94,10 @@ def pages_of_a_customer(cast: Cast) -> dict[str, str]:
         "delete": f"{base}forwarding/{forward.pk}/delete/",
         "catch-all": "/domains/example.net/forwarding/catch-all/",
         "cancel": f"{base}changes/{change.pk}/cancel/",
+        "sending": f"{base}sending/",
+        "sending of an account": f"{base}sending/{live.pk}/",
+        "check before sending": f"{base}sending/{live.pk}/check/",
+        "help with sending": "/help/sending",
         "domains": "/domains/",
         "own password": "/login/password/",
     }

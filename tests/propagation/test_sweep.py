@@ -50,6 +50,7 @@ def test_sweep_sends_one_message_to_each_server_with_something_due(
     cast: Cast, queues: redis.Redis
 ) -> None:
     idle = factories.make_server("mail2.plusmail.test")
+    factories.settle(idle)
     sweep()
     assert queues.llen(cast.server.queue) == 0
     for name in ("one", "two"):

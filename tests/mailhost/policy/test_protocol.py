@@ -64,15 +64,15 @@ QUESTION = ASKED.encode() + b"\n"
 def test_request_is_read_alike_at_first_and_later() -> None:
     reader = Reader()
     expected = Request(
-        "smtpd_access_policy",
-        "submission",
-        "1a2b.65a.1.0",
-        "alice@example.com",
-        "friend@outside.test",
-        "1234",
-        "alice",
-        "203.0.113.7",
-        "0",
+        request="smtpd_access_policy",
+        policy_context="submission",
+        instance="1a2b.65a.1.0",
+        sender="alice@example.com",
+        recipient="friend@outside.test",
+        size="1234",
+        sasl_username="alice",
+        client_address="203.0.113.7",
+        recipient_count="0",
     )
     for _ in range(3):
         assert reader.read(ASKED[:-1].encode()) == expected

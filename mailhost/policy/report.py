@@ -1,0 +1,106 @@
+"""What the policy daemon knows of one account, in words for the operator's terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from mailhost.config import load_config
+from mailhost.errors import HostError
+from mailhost.paths import Paths
+from mailhost.policy import figures
+from mailhost.policy.directory import AccountView, Directory
+from mailhost.policy.texts import size
+
+# Writes a moment (UNIX seconds) by the server's time zone.
+_Clock = Callable[[float], str]
+
+
+class NoAccount(HostError):
+    """There is no account of this name on this server."""
+
+
+def lines(root: Path, name: str, now: float) -> Iterator[str]:
+    """Yield what the account's limits are, what it sent today, from where it may, and refusals.
+
+    `name` may be its address. `now` is UNIX seconds. Raises NoAccount and FiguresError.
+    """
+    config = load_config(root)
+    with closing(Directory(Paths(root).store)) as directory:
+        account = directory.account(name.partition("@")[0])
+    if account is None or name not in (account.name, account.address):
+        raise NoAccount(f"no account {name!a} on this server")
+    zone = ZoneInfo(config.time_zone)
+
+    def clock(moment: float) -> str:
+        return f"{datetime.fromtimestamp(moment, zone):%Y-%m-%d %H:%M}"
+
+    known = figures.read(root, now=now)
+    yield from _today(account, known.sent, clock(now)[:10])
+    yield from _ways(account, known.ways, now, clock)
+    for refused in known.refusals:
+        if refused.account == account.name:
+            yield (
+                f"refused {clock(refused.at)}: {refused.reason} (limit {refused.limit},"
+                f" reached {refused.reached}), to {refused.recipient or 'several'}"
+            )
+    for guessed in known.guessed:
+        if guessed.account == account.name:
+            yield from _guesses(guessed, now, clock)
+
+
+def guessing(root: Path, now: float) -> Iterator[str]:
+    """Yield the addresses from which logins are refused now. Raises FiguresError."""
+    for place in figures.refused_places(root, now):
+        yield f"{place.network}  {place.wrong} wrong passwords within the hour"
+
+
+def _today(account: AccountView, sent: list[figures.Sent], day: str) -> Iterator[str]:
+    limits = account.limits
+    used: Counter[tuple[str, str]] = Counter()
+    domain = 0
+    for row in sent:
+        if row.day != day:
+            continue
+        if row.account == account.name:
+            used[row.address, row.way] += row.recipients
+        if row.domain == account.domain:
+            domain += row.recipients
+    yield f"{day}: {used.total()} of {limits.recipients_per_day} recipients"
+    if limits.domain_recipients_per_day:
+        yield f"{account.domain}: {domain} of {limits.domain_recipients_per_day} recipients"
+    for (address, way), count in used.most_common():
+        yield f"  {count} from {address} ({'password' if way == 'auth' else 'after a login'})"
+    yield (
+        f"a message: {limits.recipients_per_message} recipients,"
+        f" {size(limits.message_bytes)}, to a list {size(limits.list_message_bytes)}"
+    )
+
+
+def _ways(
+    account: AccountView, ways: list[figures.OpenWay], now: float, clock: _Clock
+) -> Iterator[str]:
+    if not account.pop_before_smtp:
+        yield "sends with its password only"
+        return
+    mine = [way for way in ways if way.account == account.name and way.until > now]
+    for way in mine:
+        yield (
+            f"open from {way.address} until {clock(way.until)}:"
+            f" {way.way} login {clock(way.login_at)}"
+        )
+    if not mine:
+        yield "open from nowhere: no login by POP3 or IMAP counts now"
+
+
+def _guesses(guessed: figures.Guessed, now: float, clock: _Clock) -> Iterator[str]:
+    if guessed.refused_until > now:
+        yield f"logins from strange addresses are refused until {clock(guessed.refused_until)}"
+    for place in guessed.places:
+        until = place.refused_until
+        refused = f", refused until {clock(until)}" if until > now else ""
+        yield f"{place.wrong} wrong passwords from {place.network}{refused}"

@@ -1,0 +1,19 @@
+"""Celery's doors to the functions of this app. Each may run twice, late, or beside itself."""
+
+from celery import shared_task
+
+from propagation.models import MailServer
+from quota.collect import collect
+
+
+@shared_task
+def collect_figures() -> None:
+    """Collect every server's figures of sending, each on its own queue."""
+    for server in MailServer.objects.all():
+        collect_server_figures.apply_async(args=(server.pk,), queue=server.queue, expires=60)
+
+
+@shared_task
+def collect_server_figures(server_id: int) -> None:
+    """Take over one server's figures, and pass on which wrong passwords to forget."""
+    collect(MailServer.objects.get(pk=server_id))

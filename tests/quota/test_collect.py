@@ -1,0 +1,224 @@
+"""The panel takes over what the policy daemon knows: all of it, once, and only what is news."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils.timezone import localdate, now
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from accounts.models import Account, Domain
+from mailhost.policy import figures
+from mailhost.policy.throttle import ACCOUNT
+from propagation.models import MailServer
+from quota import tasks
+from quota.collect import DAYS_KEPT, collect, collect_all
+from quota.models import REFUSALS_KEPT, Guessing, Refusal, Report, SendingHour, SendingWindow
+from tests import factories
+from tests.conftest import SOAK
+from tests.quota.reports import ELSEWHERE, OFFICE, Daemon
+
+
+def test_hours_are_taken_over_and_grow(daemon: Daemon, server: MailServer, alice: Account) -> None:
+    daemon.send("alice", 3)
+    daemon.send("alice", 2, "2001:db8::1", "login")
+    assert collect(server) == 2
+    daemon.send("alice", 4)
+    assert collect(server) == 1
+    hours = SendingHour.objects.filter(account=alice).on(localdate())
+    assert dict(hours.values_list("address", "recipients")) == {OFFICE: 7, "2001:db8::1": 2}
+    assert hours.total() == 9
+    assert collect(server) == 0
+
+
+def test_everything_again_changes_nothing(daemon: Daemon, server: MailServer) -> None:
+    daemon.send("alice", 3)
+    daemon.log_in("alice", OFFICE)
+    daemon.guess("alice", ELSEWHERE)
+    daemon.refuse("alice", "day-recipients", 1000, 1000)
+    collect(server)
+    models = (SendingHour, SendingWindow, Refusal)
+    before = [list(model.objects.order_by("pk").values()) for model in models]
+    Report.objects.update(cursor="")
+    assert collect(server) == 4
+    assert [list(model.objects.order_by("pk").values()) for model in models] == before
+    assert Guessing.objects.count() == 1
+
+
+def test_overtaken_run_leaves_the_cursor_to_the_other(
+    daemon: Daemon, server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.send("alice", 3)
+    read = figures.read
+
+    def overtaken(*arguments: Any) -> figures.Figures:
+        found = read(*arguments)
+        Report.objects.update(cursor="1.0.0.0.0")
+        return found
+
+    monkeypatch.setattr(figures, "read", overtaken)
+    collect(server)
+    assert Report.objects.get().cursor == "1.0.0.0.0"
+
+
+def test_window_opens_is_prolonged_and_closes(
+    daemon: Daemon, server: MailServer, alice: Account
+) -> None:
+    daemon.log_in("alice", OFFICE)
+    daemon.log_in("alice", "2001:db8::1", protocol="imap", lport="2143", listener="2143")
+    collect(server)
+    assert {
+        window.network for window in SendingWindow.objects.filter(account=alice) if window.open
+    } == {
+        OFFICE,
+        "2001:db8::/64",
+    }
+    daemon.now += 60
+    daemon.log_in("alice", OFFICE)
+    collect(server)
+    window = SendingWindow.objects.get(account=alice, network=OFFICE)
+    assert window.until - window.login_at == timedelta(minutes=30)
+    assert window.login_at.timestamp() == pytest.approx(daemon.now)
+    SendingWindow.objects.update(until=now() - timedelta(hours=25))
+    collect(server)
+    assert not SendingWindow.objects.exists()
+
+
+def test_last_refusals_are_kept(daemon: Daemon, server: MailServer, alice: Account) -> None:
+    for n in range(4):
+        daemon.refuse("alice", "size", 100, n)
+    collect(server)
+    for n in range(4, REFUSALS_KEPT + 3):
+        daemon.refuse("alice", "size", 100, n)
+    collect(server)
+    reached = Refusal.objects.filter(account=alice).values_list("reached", flat=True)
+    assert list(reached) == list(range(REFUSALS_KEPT + 2, 2, -1))
+
+
+def test_guessing_comes_and_is_lifted_for_good(
+    daemon: Daemon, server: MailServer, alice: Account
+) -> None:
+    for n in range(ACCOUNT.refuse):
+        daemon.guess("alice", f"10.0.{n}.1")
+    collect(server)
+    guessing = Guessing.objects.get(account=alice)
+    assert guessing.wrong == ACCOUNT.refuse
+    assert guessing.refused_until
+    assert guessing.refused_until > now()
+    assert daemon.allow("alice", ELSEWHERE) == -1
+    call_command("lift_throttling", "alice@example.com")
+    collect(server)  # passes it on; nobody does it, as no daemon runs
+    assert Guessing.objects.get().lift_asked_at is None
+    daemon.throttle.take_lifts(daemon.now)
+    assert daemon.allow("alice", ELSEWHERE) == 0
+    collect(server)
+    assert not Guessing.objects.exists()
+
+
+def test_what_an_earlier_account_of_the_name_did_is_not_shown(
+    daemon: Daemon, server: MailServer, alice: Account
+) -> None:
+    daemon.send("alice", 3)
+    daemon.refuse("alice", "size", 1, 2)
+    daemon.log_in("alice", OFFICE)
+    Account.objects.filter(pk=alice.pk).update(created_at=now() + timedelta(days=2))
+    collect(server)
+    assert not SendingHour.objects.exists()
+    assert not Refusal.objects.exists()
+    assert not SendingWindow.objects.exists()
+
+
+def test_account_that_the_panel_does_not_know_is_left_out(
+    daemon: Daemon, server: MailServer
+) -> None:
+    daemon.send("bob", 3)
+    assert collect(server) == 0
+    assert Report.objects.get().cursor
+
+
+def test_deleted_account_takes_its_figures_along(
+    daemon: Daemon, server: MailServer, alice: Account
+) -> None:
+    daemon.send("alice", 3)
+    daemon.log_in("alice", OFFICE)
+    daemon.guess("alice", ELSEWHERE)
+    daemon.refuse("alice", "size", 1, 2)
+    collect(server)
+    alice.delete_later()
+    factories.settle()
+    for model in (SendingHour, SendingWindow, Refusal, Guessing):
+        assert not model.objects.exists()
+
+
+def test_old_figures_go(daemon: Daemon, server: MailServer) -> None:
+    daemon.send("alice", 1)
+    daemon.guess("alice", ELSEWHERE)
+    collect(server)
+    SendingHour.objects.update(day=localdate() - timedelta(days=DAYS_KEPT))
+    collect(server)
+    assert SendingHour.objects.count() == 1
+    SendingHour.objects.update(day=localdate() - timedelta(days=DAYS_KEPT + 1))
+    Guessing.objects.update(told_at=now() - timedelta(hours=3))
+    collect(server)
+    assert not SendingHour.objects.exists()
+    assert not Guessing.objects.exists()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_many_accounts_cost_few_statements(
+    daemon: Daemon,
+    server: MailServer,
+    com: Domain,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    number = 100_000 if SOAK else 10_000
+    factories.make_many_accounts(com, number)
+    changes = range(1, number + 1)
+    rows = [
+        (f"user{n - 1:05}", "example.com", localdate().isoformat(), 9, OFFICE, "auth", n, n)
+        for n in changes
+    ]
+    daemon.db._db.executemany("INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    with django_assert_max_num_queries(number // 100 + 100):
+        assert collect(server) == number
+    assert SendingHour.objects.all().total() == number * (number + 1) // 2
+    # A minute later little is news.
+    daemon.send("alice", 1)
+    with django_assert_max_num_queries(20):
+        assert collect(server) == 1
+
+
+def test_server_elsewhere_is_left_to_its_own_machine(
+    daemon: Daemon, server: MailServer, settings: Settings
+) -> None:
+    factories.make_server("mail2.plusmail.test")
+    daemon.send("alice", 1)
+    assert collect_all() == {server.name: 1}
+    call_command("collect_figures")
+    tasks.collect_server_figures(server.pk)
+    with pytest.raises(CommandError, match=r"mail2\.plusmail\.test"):
+        call_command("collect_figures", "mail2.plusmail.test")
+
+
+def test_damaged_database_is_said(daemon: Daemon, server: MailServer) -> None:
+    daemon.stop()
+    (daemon.root / "policy" / "policy.sqlite3").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("collect_figures")
+    (daemon.root / "policy" / "policy.sqlite3").unlink()
+    for name in ("-wal", "-shm"):
+        (daemon.root / "policy" / f"policy.sqlite3{name}").unlink(missing_ok=True)
+    daemon.start()
+
+
+def test_lift_of_what_nobody_guessed_at_is_said(
+    com: Domain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("lift_throttling", "example@example.com")
+    assert "Nobody" in capsys.readouterr().out
+    with pytest.raises(CommandError):
+        call_command("lift_throttling", "nobody@example.com")
