@@ -56,10 +56,6 @@ class AccountAdmin(OpeningAdmin):
     editable = ("quota_bytes",)
     actions = ["delete_after_the_delay"]
 
-    def at_address(self, local_part: str, domain: str) -> Q:
-        """Find an account by its address."""
-        return Q(name=local_part, domain__name__startswith=domain)
-
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         """Bring another mailbox size to the server."""
         if change and "quota_bytes" in form.changed_data:
@@ -112,10 +108,6 @@ class DeletedAccountAdmin(AddressSearch):
     fields = ["domain", "server", "name", "deleted_at", "kept_until", "restore_as"]
     readonly_fields = ["domain", "server", "name", "deleted_at", "kept_until"]
     actions = ["restore"]
-
-    def at_address(self, local_part: str, domain: str) -> Q:
-        """Find a deleted account by its address."""
-        return Q(name=local_part, domain__name__startswith=domain)
 
     @admin.display(description=_("kept until"))
     def kept_until(self, obj: DeletedAccount) -> Any:

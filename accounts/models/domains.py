@@ -176,7 +176,7 @@ class Domain(models.Model):
         return fixed.address if fixed else self.fixed_address
 
     def change_plan(self, plan: Plan, *, by: Any = None) -> None:
-        """Give the domain another plan; the server hears of every record that differs by it.
+        """Give the domain another plan; the server hears of every mailbox that differs by it.
 
         Accounts past the new plan's limit stay, and no more can be added. Those that are
         being deleted go on going. Raises ValidationError if the domain is gone.
@@ -187,11 +187,9 @@ class Domain(models.Model):
             if found is None:
                 raise ValidationError(_("This domain no longer exists."), code="gone")
             accounts = found.staying_accounts()
-            was, were = found.record(), [account.record() for account in accounts]
+            were = [account.record() for account in accounts]
             Domain.objects.filter(pk=found.pk).update(plan=plan)
             found.plan = plan
-            if found.record() != was:
-                Change.objects.propose(found.server, before=was, after=found.record(), by=by)
             for account, before in zip(accounts, were, strict=True):
                 if account.record() != before:
                     account.propose(before=before, by=by)
