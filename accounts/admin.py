@@ -75,8 +75,11 @@ class AddressSearch(admin.ModelAdmin):  # type: ignore[type-arg]
     """Finds by a whole address, or its beginning, and by domains as people write them."""
 
     def at_address(self, local_part: str, domain: str) -> Q:
-        """Return the condition for `local_part` at a domain whose name begins like this."""
-        raise NotImplementedError
+        """Return the condition for `local_part` at a domain whose name begins like this.
+
+        As it stands for rows with a name and a domain, such as accounts.
+        """
+        return Q(name=local_part, domain__name__startswith=domain)
 
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str

@@ -65,6 +65,15 @@ def clean_mailbox_name(text: str) -> str:
     return name
 
 
+def possible_name(text: str) -> str:
+    """Return the name if some account could have it, as stored; "" for anything else."""
+    try:
+        grammar.check_any_mailbox_name(text)
+    except grammar.GrammarError:
+        return ""
+    return text
+
+
 def clean_domain_name(text: str) -> str:
     """Return a domain's name as stored: lower case, international names as xn-- (IDNA 2008)."""
     typed = text.strip()

@@ -15,13 +15,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts import passwords, typed
+from accounts import names, passwords, typed
 from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User
 from accounts.roles import in_domain, may_change_accounts, require_self_service
 from accounts.rows import Row, draw
-from mailhost import grammar
 from propagation.progress import clock, progress_of
 
 PAGE_SIZE = 50
@@ -86,7 +85,7 @@ def user_manager(
         if "generate" in request.POST:
             mailbox = request.POST.get("mailbox", "")
             form = with_generated_password(form, OpenAccountForm, domain=domain, by=request.user)
-            taken = _name_in(request.POST.get("taken", ""))
+            taken = names.possible_name(request.POST.get("taken", ""))
         elif form.is_valid() and (account := form.save()):
             messages.success(request, will_work(account))
             return redirect("user_manager", domain.name)
@@ -170,15 +169,6 @@ def with_generated_password(form: Any, kind: Any, **kwargs: Any) -> Any:
     fresh.fields["password"].show()
     fresh.generated = True
     return fresh
-
-
-def _name_in(text: str) -> str:
-    """Return a name that an account may have, or "" for anything else: it came by the form."""
-    try:
-        grammar.check_any_mailbox_name(text)
-    except grammar.GrammarError:
-        return ""
-    return text
 
 
 def will_work(account: Account) -> str:

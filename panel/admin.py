@@ -57,10 +57,6 @@ class AccountAdmin(OpeningAdmin):
     editable = OwnLimits.NAMES
     actions = ["delete_after_the_delay"]
 
-    def at_address(self, local_part: str, domain: str) -> Q:
-        """Find an account by its address."""
-        return Q(name=local_part, domain__name__startswith=domain)
-
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         """Bring the account's own limits to the server."""
         if change and form.changed_data:
@@ -114,10 +110,6 @@ class DeletedAccountAdmin(AddressSearch):
     fields = ["domain", "server", "name", "deleted_at", "kept_until", "restore_as"]
     readonly_fields = ["domain", "server", "name", "deleted_at", "kept_until"]
     actions = ["restore"]
-
-    def at_address(self, local_part: str, domain: str) -> Q:
-        """Find a deleted account by its address."""
-        return Q(name=local_part, domain__name__startswith=domain)
 
     @admin.display(description=_("kept until"))
     def kept_until(self, obj: DeletedAccount) -> Any:

@@ -61,12 +61,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _own_page(request: HttpRequest) -> str:
-    """Return the path of the panel's page that sent a form; "" if it came from elsewhere."""
+    """Return the address of the panel's page that sent a form; "" if it came from elsewhere."""
     own = f"{request.scheme}://{request.get_host()}"
     page = request.headers.get("Referer", "")
     if request.headers.get("Origin") != own or not page.startswith(f"{own}/"):
         return ""
-    return page.removeprefix(own)
+    # Whole: of a path that begins with two slashes the rest would name another host.
+    return page
 
 
 @never_cache

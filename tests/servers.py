@@ -55,12 +55,13 @@ def free_ports(count: int) -> list[int]:
     They start at a chance number, so that tests that run side by side do not meet.
     """
     found: list[int] = []
-    for port in itertools.islice(itertools.cycle(_PORTS), secrets.randbelow(len(_PORTS)), None):
+    first = secrets.randbelow(len(_PORTS))
+    for port in itertools.islice(itertools.cycle(_PORTS), first, first + len(_PORTS)):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             found.append(port)
         if len(found) == count:
-            break
-    return found
+            return found
+    raise RuntimeError(f"no {count} free ports in {_PORTS}")
 
 
 @cache

@@ -105,10 +105,16 @@ def test_form_with_an_old_token_opens_again_with_what_was_typed(strict: Client) 
     assert response.status_code == 403
     assert "Your entry was not saved" in response.text
     assert "What you typed is still there, apart from passwords." in response.text
-    assert f'href="{USERS}?q=a"' in response.text
+    assert f'href="{ORIGIN}{USERS}?q=a"' in response.text
     assert factories.PASSWORD not in response.text
     assert 'name="name" value="typed-name"' in strict.get(f"{USERS}?q=a").text
     assert "typed-name" not in strict.get(USERS).text
+
+
+def test_way_back_never_leads_to_another_site(strict: Client) -> None:
+    response = strict.post(USERS, ACCOUNT, headers=from_page("//evil.example/"))
+    assert f'href="{ORIGIN}//evil.example/"' in response.text
+    assert 'href="//' not in response.text
 
 
 def test_form_of_another_site_leaves_nothing_here(strict: Client) -> None:
