@@ -110,7 +110,6 @@ def test_a_deleted_list_takes_no_mail(server: MailServer, site: Site) -> None:
 def test_75_kilobytes_and_not_a_byte_more(server: MailServer, site: Site, more: int) -> None:
     record = made(site, "ann@outside.test", posters="anyone")
     content = message(text="x").replace(b"\n", b"\r\n")
-    content += b"y" * 70 * 0
     lines, rest = divmod(76800 + more - len(content), 72)
     content += (b"y" * 70 + b"\r\n") * (lines - 1) + b"z" * (70 + rest) + b"\r\n"
     assert len(content) == 76800 + more
