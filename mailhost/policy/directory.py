@@ -88,21 +88,21 @@ class Directory:
 
     def account(self, name: str) -> AccountView | None:
         """Return the account of this name, None if there is none."""
-        if len(name) > _LONGEST:
-            return None
         try:
             return self._accounts[name]
         except KeyError:
+            if len(name) > _LONGEST:
+                return None
             found = self._accounts[name] = self._account(name)
             return found
 
     def is_hosted(self, domain: str) -> bool:
         """Say whether this server takes the domain's mail."""
-        if len(domain) > _LONGEST:
-            return False
         try:
             return self._hosted[domain]
         except KeyError:
+            if len(domain) > _LONGEST:
+                return False
             query = "SELECT 1 FROM domain WHERE name = ?"
             found = self._db.execute(query, (domain,)).fetchone() is not None
             self._hosted[domain] = found
@@ -115,22 +115,22 @@ class Directory:
         """
         if sender == account.address:
             return True
-        if len(sender) > _LONGEST:
-            return False
         asked = (account.name, sender)
         try:
             return self._senders[asked]
         except KeyError:
+            if len(sender) > _LONGEST:
+                return False
             found = self._senders[asked] = self._leads_to(account, sender)
             return found
 
     def lists_behind(self, recipient: str) -> tuple[ListView, ...]:
         """Return the mailing lists that mail for `recipient`, folded, comes to."""
-        if len(recipient) > _LONGEST or not self.is_hosted(recipient.rpartition("@")[2]):
-            return ()
         try:
             return self._lists[recipient]
         except KeyError:
+            if len(recipient) > _LONGEST or not self.is_hosted(recipient.rpartition("@")[2]):
+                return ()
             found = self._lists[recipient] = self._find_lists(recipient)
             return found
 

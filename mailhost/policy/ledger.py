@@ -61,7 +61,8 @@ class Message:
     the others are reserved, unless they were given back (`lapsed`). Of mail from outside only
     recipients that lead to a mailing list are noted. It is `unsettled` while its end
     is not on record. `passed` is how often Postfix was told that
-    a recipient is in order, and `told` are the reasons for which another was refused.
+    a recipient is in order, `listed` whether a recipient led to a
+    mailing list, and `told` are the reasons for which another was refused.
     """
 
     id: int
@@ -78,6 +79,7 @@ class Message:
     lapsed: bool = False
     unsettled: bool = False
     passed: int = 0
+    listed: bool = False
     told: set[str] = field(default_factory=set)
 
     @property
@@ -150,6 +152,7 @@ class Ledger:
         for *values, counted in self._db.query(query):
             message = Message(*values, now)  # type: ignore[call-arg]
             message.passed = message.counted = counted
+            message.listed = True
             self._messages[_process(message.instance)] = message
             self._last = message.id
             query = "SELECT recipient FROM recipient WHERE message = ?"

@@ -47,18 +47,19 @@ class Refusal:
     what: str = ""
 
 
-def fold(address: str, directory: Directory) -> str:
-    """Return an address as it is counted: the domain in lower case, and all of one that is ours.
+def fold(address: str, directory: Directory) -> tuple[str, bool]:
+    """Return an address as it is counted, and whether its domain is ours.
 
-    What is too long for an address, and for memory, is told apart by a hash.
+    The domain is in lower case, of one that is ours the whole address. What is too long for an
+    address, and for memory, is told apart by a hash.
     """
     if len(address) > _LONGEST:
-        return hashlib.sha256(address.encode()).hexdigest()
+        return hashlib.sha256(address.encode()).hexdigest(), False
     local_part, at, domain = address.rpartition("@")
     domain = domain.lower()
     if directory.is_hosted(domain):
-        local_part = local_part.lower()
-    return f"{local_part}{at}{domain}"
+        return address.lower(), True
+    return f"{local_part}{at}{domain}", False
 
 
 def size_of(text: str) -> int:
@@ -109,14 +110,16 @@ class Rules:
         if message is None or (account is not None and not message.account):
             ip = request.client_address
             message = self._ledger.begin(request.instance, account, ip, way, now)
-        recipient = fold(request.recipient, self._directory)
+        recipient, hosted = fold(request.recipient, self._directory)
         if recipient not in message.recipients or message.lapsed:
-            lists = self._directory.lists_behind(recipient)
+            lists = self._directory.lists_behind(recipient) if hosted else ()
             refused = self._judge(account, message, lists, request, now)
             if refused is not None:
                 return self._refuse(refused, account, message, request, now)
             if message.lapsed:
                 self._ledger.take_again(message, now)
+            if lists:
+                message.listed = True
             if account is not None or lists:
                 self._ledger.reserve(message, recipient)
         if context == "relay":
@@ -230,7 +233,7 @@ class Rules:
             return Refusal("account", what=message.account)
         if account is not None and size > account.limits.message_bytes:
             return Refusal("size", account.limits.message_bytes, size)
-        for recipient in message.recipients:
+        for recipient in message.recipients if message.listed else ():
             lists = self._directory.lists_behind(recipient)
             if refused := _over_list(account, lists, size):
                 return refused
@@ -247,7 +250,7 @@ class Rules:
         if account is not None:
             # It would not be counted.
             return LATER
-        lists = self._directory.lists_behind(fold(request.recipient, self._directory))
+        lists = self._directory.lists_behind(fold(request.recipient, self._directory)[0])
         if refused := _over_list(None, lists, size_of(request.size)):
             return self._refuse(refused, None, None, request, now)
         return PASS
