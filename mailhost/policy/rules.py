@@ -153,7 +153,8 @@ class Rules:
         if context == "rcpt" and not so_far:
             return None, "login", None
         if not accounts or so_far:
-            return None, "login", Refusal("no-login", limit=self._window)
+            minutes = self._window if self._grants.may_open(request.client_address) else 0
+            return None, "login", Refusal("no-login", limit=minutes)
         return accounts[0], "login", Refusal("sender", what=sender or "<>")
 
     def _judge(
