@@ -14,7 +14,7 @@ from collections.abc import Callable
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
 from mailhost.policy.request import Malformed, Reader
-from mailhost.policy.rules import Rules
+from mailhost.policy.rules import PASS, RELAY, Rules
 
 #: Bytes of a request; Postfix's have about 600, with a certificate's names 8 KB.
 MOST_REQUEST = 64 * 1024
@@ -27,6 +27,13 @@ IDLE = 900.0
 MOST_CONNECTIONS = 5000
 
 _log = logging.getLogger("mailhost.policy")
+
+
+def _answer(action: str) -> bytes:
+    return f"action={action}\n\n".encode()
+
+
+_USUAL = {action: _answer(action) for action in (PASS, RELAY)}
 
 
 class PolicyServer:
@@ -44,7 +51,6 @@ class PolicyServer:
         self._directory = directory
         self._rules = rules
         self._clock = clock
-        self._reader = Reader()
         self._answers: list[tuple[Connection, bytes]] = []
         self.connections: set[Connection] = set()
 
@@ -54,7 +60,7 @@ class PolicyServer:
 
     def answer(self, connection: Connection, request: bytes) -> None:
         """Judge a request; the answer goes out with those of this turn. Raises Malformed."""
-        asked = self._reader.read(request)
+        asked = connection.reader.read(request)
         if self._db.failing:
             # Nothing can be written: as if this daemon were down, but it goes on trying.
             connection.abort()
@@ -64,7 +70,7 @@ class PolicyServer:
         action = self._rules.answer(asked, self._clock())
         if not self._answers:
             self._db.then(self._send)
-        self._answers.append((connection, f"action={action}\n\n".encode()))
+        self._answers.append((connection, _USUAL.get(action) or _answer(action)))
 
     def _send(self, good: bool) -> None:
         answers, self._answers = self._answers, []
@@ -91,6 +97,7 @@ class Connection(asyncio.Protocol):
         """Take who answers."""
         self._server = server
         self._rest = b""
+        self.reader = Reader()
         self._time = asyncio.get_running_loop().time
         self.ends_at = self._time() + IDLE
 

@@ -33,22 +33,48 @@ _FIELDS = frozenset(Request._fields)
 _MOST_NAMES = 60
 
 
+def _text(data: bytes) -> str:
+    # What is no UTF-8 stays distinct, and can be stored and logged.
+    return data.decode("utf-8", "backslashreplace")
+
+
 class Reader:
-    """Reads requests, and learns from one what the next will look like."""
+    """Reads requests of one connection, and learns from one what the next will look like."""
 
     def __init__(self) -> None:
         """Begin without any knowledge."""
         self._usual = re.compile(r"(?!)")
+        # What came before and after the last one's recipient: bytes, and attributes. There is
+        # no empty line in a request.
+        self._before = self._after = b"\n\n"
+        self._instance = ""
+        self._head: tuple[str, ...] = ()
+        self._tail: tuple[str, ...] = ()
 
     def read(self, data: bytes) -> Request:
         """Return the request in `data`, which has no empty line. Raises Malformed."""
-        # What is no UTF-8 stays distinct, and can be stored and logged.
-        text = data.decode("utf-8", "backslashreplace")
+        before, after = self._before, self._after
+        if data.startswith(before) and data.endswith(after):
+            # One more recipient of the same message, most likely.
+            recipient = data[len(before) : -len(after)]
+            if b"\n" not in recipient and len(data) >= len(before) + len(after):
+                return Request._make((*self._head, _text(recipient), *self._tail))
+        text = _text(data)
         match = self._usual.fullmatch(text)
         request = Request._make(match.groups()) if match else self._read_any(text)
         if request.request != "smtpd_access_policy":
             raise Malformed("no request=smtpd_access_policy")
+        if match and request.instance == self._instance:
+            self._remember(data, request)
+        self._instance = request.instance
         return request
+
+    def _remember(self, data: bytes, request: Request) -> None:
+        start = data.index(b"\nrecipient=") + len(b"\nrecipient=")
+        self._before = data[:start]
+        self._after = data[data.index(b"\n", start) :]
+        place = Request._fields.index("recipient")
+        self._head, self._tail = request[:place], request[place + 1 :]
 
     def _read_any(self, text: str) -> Request:
         try:

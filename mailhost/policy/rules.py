@@ -113,11 +113,12 @@ class Rules:
         recipient, hosted = fold(request.recipient, self._directory)
         if recipient not in message.recipients or message.lapsed:
             lists = self._directory.lists_behind(recipient) if hosted else ()
-            refused = self._judge(account, message, lists, request, now)
-            if refused is not None:
-                return self._refuse(refused, account, message, request, now)
-            if message.lapsed:
-                self._ledger.take_again(message, now)
+            if not self._plainly_fits(account, message, lists, request):
+                refused = self._judge(account, message, lists, request, now)
+                if refused is not None:
+                    return self._refuse(refused, account, message, request, now)
+                if message.lapsed:
+                    self._ledger.take_again(message, now)
             if lists:
                 message.listed = True
             if account is not None or lists:
@@ -156,6 +157,25 @@ class Rules:
             minutes = self._window if self._grants.may_open(request.client_address) else 0
             return None, "login", Refusal("no-login", limit=minutes)
         return accounts[0], "login", Refusal("sender", what=sender or "<>")
+
+    def _plainly_fits(
+        self,
+        account: AccountView | None,
+        message: Message,
+        lists: Sequence[ListView],
+        request: Request,
+    ) -> bool:
+        """Say quickly whether no limit is near: `_judge` would find nothing either."""
+        if account is None or lists or message.lapsed or not request.sender:
+            return False
+        limits = account.limits
+        used, domain_used = self._ledger.used(account, message.day)
+        return (
+            used < limits.recipients_per_day
+            and len(message.recipients) < limits.recipients_per_message
+            and size_of(request.size) <= limits.message_bytes
+            and domain_used < (limits.domain_recipients_per_day or domain_used + 1)
+        )
 
     def _judge(
         self,

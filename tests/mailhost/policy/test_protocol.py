@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
@@ -102,6 +103,33 @@ def test_reader_agrees_with_a_plain_dictionary(requests: list[list[tuple[str, st
             read = reader.read(text.encode())
         except Malformed:
             assert plain["request"] != "smtpd_access_policy"
+        else:
+            assert read._asdict() == {name: plain.get(name, "") for name in Request._fields}
+
+
+def test_reader_is_not_led_astray_by_the_request_before() -> None:
+    chance = random.Random(1)
+    reader = Reader()
+    lines = ASKED[:-1].split("\n")
+    data = ASKED[:-1].encode()
+    for _ in range(20_000):
+        if chance.random() < 0.7:
+            # One more recipient of the same message, or what only looks like it.
+            value = chance.choice(
+                [b"x@outside.test", b"", b"=", b"a\nsize=9", b"\xff", b"a\nrecipient=b", b"\n"]
+            )
+            data = re.sub(rb"(?m)^recipient=.*$", lambda _: b"recipient=" + value, data)  # noqa: B023
+        else:
+            data = bent(chance, lines)
+        text = data.decode("utf-8", "backslashreplace")
+        try:
+            plain = dict(line.split("=", 1) for line in text.split("\n"))
+        except ValueError:
+            plain = {}
+        try:
+            read = reader.read(data)
+        except Malformed:
+            assert plain.get("request") != "smtpd_access_policy"
         else:
             assert read._asdict() == {name: plain.get(name, "") for name in Request._fields}
 
