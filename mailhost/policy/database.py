@@ -70,7 +70,8 @@ class PolicyDatabase:
             self.flush()  # There are no turns without a loop.
             return
         self._waiting = True
-        loop.call_soon(self.flush)
+        # What has come in the meantime is read in between, and shares the commit.
+        loop.call_soon(loop.call_soon, self.flush)
 
     def flush(self) -> None:
         """Write and commit what waits, then call back with whether that succeeded.
@@ -95,7 +96,8 @@ class PolicyDatabase:
     def _commit(self, writes: list[tuple[str, tuple[Any, ...]]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            writes.sort(key=lambda write: self._rank.get(write[0], 0))
+            rank = self._rank.get
+            writes.sort(key=lambda write: rank(write[0], 0))
             try:
                 for statement, rows in groupby(writes, _statement):
                     self._db.executemany(statement, [values for _, values in rows])

@@ -80,8 +80,13 @@ class Directory:
     def refresh(self) -> None:
         """Forget the answers if the store has changed since, or if they are too many."""
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
-        kept = (self._accounts, self._senders, self._lists, self._hosted)
-        if version != self._version or any(len(answers) > _MOST_KEPT for answers in kept):
+        kept: tuple[dict[Any, Any], ...] = (
+            self._accounts,
+            self._senders,
+            self._lists,
+            self._hosted,
+        )
+        if version != self._version or max(map(len, kept)) > _MOST_KEPT:
             self._version = version
             for answers in kept:
                 answers.clear()

@@ -183,7 +183,7 @@ class Ledger:
 
         An earlier one of the same process was given up.
         """
-        process = _process(instance)
+        process = instance.partition(".")[0]
         message = self._messages.get(process)
         if message is None:
             return None
@@ -219,7 +219,8 @@ class Ledger:
             self._write(message)
         message.recipients[recipient] = None
         if message.account:
-            self._add(message.account, message.domain, message.day, 1)
+            self._totals[message.account, message.day] += 1
+            self._domains[message.domain, message.day] += 1
         self._db.soon(_RESERVE, (message.id, recipient))
 
     def take_again(self, message: Message, now: float) -> None:

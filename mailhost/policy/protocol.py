@@ -51,8 +51,13 @@ class PolicyServer:
         self._directory = directory
         self._rules = rules
         self._clock = clock
+        # The time of this turn, and the loop's at the last look for slow connections.
+        self._now = clock()
+        self.looked_at = asyncio.get_running_loop().time()
         self._answers: list[tuple[Connection, bytes]] = []
         self.connections: set[Connection] = set()
+        # One for all: asyncio.Protocol's costs a new one of 256 KB for each request.
+        self.buffer = memoryview(bytearray(MOST_REQUEST))
 
     def connection(self) -> Connection:
         """Return the protocol of a new connection, for asyncio's create_unix_server."""
@@ -67,7 +72,8 @@ class PolicyServer:
             return
         if not self._answers:
             self._directory.refresh()
-        action = self._rules.answer(asked, self._clock())
+            self._now = self._clock()
+        action = self._rules.answer(asked, self._now)
         if not self._answers:
             self._db.then(self._send)
         self._answers.append((connection, _USUAL.get(action) or _answer(action)))
@@ -83,28 +89,31 @@ class PolicyServer:
 
     def expire(self) -> None:
         """End connections that are too slow or idle. To be called each second."""
-        now = asyncio.get_running_loop().time()
+        now = self.looked_at = asyncio.get_running_loop().time()
         for connection in [c for c in self.connections if c.ends_at < now]:
             connection.abort()
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection: requests one after another."""
 
     _transport: asyncio.Transport
+    send: Callable[[bytes], None]
 
     def __init__(self, server: PolicyServer) -> None:
         """Take who answers."""
         self._server = server
         self._rest = b""
         self.reader = Reader()
-        self._time = asyncio.get_running_loop().time
-        self.ends_at = self._time() + IDLE
+        # To the second: when it is too slow, or idle for too long.
+        self.ends_at = server.looked_at + IDLE
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 (of create_unix_server)
         self._transport = transport
+        transport.set_write_buffer_limits(MOST_UNREAD)
+        self.send = transport.write
         if len(self._server.connections) >= MOST_CONNECTIONS:
             self.abort()
             return
@@ -114,8 +123,13 @@ class Connection(asyncio.Protocol):
         """Forget it."""
         self._server.connections.discard(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Return where to put what comes."""
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Judge each request that is complete now."""
+        data = bytes(self._server.buffer[:nbytes])
         fresh = not self._rest
         if not fresh:
             data = self._rest + data
@@ -134,14 +148,11 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         if requests or fresh:
-            self.ends_at = self._time() + (PATIENCE if self._rest else IDLE)
+            self.ends_at = self._server.looked_at + (PATIENCE if self._rest else IDLE)
 
-    def send(self, answer: bytes) -> None:
-        """Send one answer."""
-        if self._transport.get_write_buffer_size() > MOST_UNREAD:
-            self.abort()
-        else:
-            self._transport.write(answer)
+    def pause_writing(self) -> None:
+        """End it: nobody fetches the answers."""
+        self.abort()
 
     def abort(self) -> None:
         """End it at once."""

@@ -28,14 +28,11 @@ class Request(NamedTuple):
     policy_context: str = ""
 
 
+# What is no UTF-8 stays distinct, and can be stored and logged.
+_ERRORS = "backslashreplace"
 _FIELDS = frozenset(Request._fields)
 # Of a request from which the pattern is made: Postfix 3.7 has 29 names.
 _MOST_NAMES = 60
-
-
-def _text(data: bytes) -> str:
-    # What is no UTF-8 stays distinct, and can be stored and logged.
-    return data.decode("utf-8", "backslashreplace")
 
 
 class Reader:
@@ -58,8 +55,9 @@ class Reader:
             # One more recipient of the same message, most likely.
             recipient = data[len(before) : -len(after)]
             if b"\n" not in recipient and len(data) >= len(before) + len(after):
-                return Request._make((*self._head, _text(recipient), *self._tail))
-        text = _text(data)
+                text = recipient.decode("utf-8", _ERRORS)
+                return Request._make((*self._head, text, *self._tail))
+        text = data.decode("utf-8", _ERRORS)
         match = self._usual.fullmatch(text)
         request = Request._make(match.groups()) if match else self._read_any(text)
         if request.request != "smtpd_access_policy":

@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailhost.config import HostConfig
 from mailhost.policy import texts
@@ -62,6 +63,7 @@ def fold(address: str, directory: Directory) -> tuple[str, bool]:
     return f"{local_part}{at}{domain}", False
 
 
+@lru_cache(10_000)
 def size_of(text: str) -> int:
     """Return a message's size in bytes as Postfix says it, 0 where it does not."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
