@@ -122,7 +122,7 @@ async def _tidy(db: PolicyDatabase, server: PolicyServer, ledger: Ledger) -> Non
         await asyncio.sleep(1)
         try:
             server.expire()
-            ledger.settle()
+            ledger.tidy()
             if db.failing:
                 db.flush()
             seconds += 1

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import resources
 from itertools import groupby
 from operator import itemgetter
@@ -39,28 +39,35 @@ class PolicyDatabase:
         self._db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
         self._writes: list[tuple[str, tuple[Any, ...]]] = []
         self._then: list[Callable[[bool], None]] = []
-        self._waiting = False
-        self._rank: dict[str, int] = {}
+        #: A commit is under way for the end of this turn.
+        self.waiting = False
+        self._before: list[Callable[[], None]] = []
         #: The last commit failed: what it should have written still waits.
         self.failing = False
 
-    def order(self, statements: Sequence[str]) -> None:
-        """Of these, those written in one turn are written kind by kind, in this order.
+    def before_commit(self, call: Callable[[], None]) -> None:
+        """Call this before each commit; it may `write` more."""
+        self._before.append(call)
 
-        All others come first, in the order in which they were given to `soon`.
-        """
-        self._rank |= {statement: rank for rank, statement in enumerate(statements, 1)}
+    def write(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Write with the next commit, whenever that is."""
+        self._writes.append((statement, values))
+
+    def wait(self) -> None:
+        """Commit at the end of this turn of the event loop; at once where no loop runs."""
+        if not self.waiting:
+            self._await_turn()
 
     def soon(self, statement: str, values: tuple[Any, ...]) -> None:
         """Write at the end of this turn of the event loop; at once where no loop runs."""
         self._writes.append((statement, values))
-        if not self._waiting:
+        if not self.waiting:
             self._await_turn()
 
     def then(self, call: Callable[[bool], None]) -> None:
         """Call back after the commit that ends this turn, with whether it succeeded."""
         self._then.append(call)
-        if not self._waiting:
+        if not self.waiting:
             self._await_turn()
 
     def _await_turn(self) -> None:
@@ -69,7 +76,7 @@ class PolicyDatabase:
         except RuntimeError:
             self.flush()  # There are no turns without a loop.
             return
-        self._waiting = True
+        self.waiting = True
         # What has come in the meantime is read in between, and shares the commit.
         loop.call_soon(loop.call_soon, self.flush)
 
@@ -79,7 +86,9 @@ class PolicyDatabase:
         What cannot be written, on a full disk say, waits for the next time: whoever keeps the
         same in memory need not take it back.
         """
-        self._waiting = False
+        self.waiting = False
+        for call in self._before:
+            call()
         writes, self._writes = self._writes, []
         calls, self._then = self._then, []
         try:
@@ -90,14 +99,12 @@ class PolicyDatabase:
             _log.error("not written: %s", error)
             self.failing = True
             self._writes = writes + self._writes
-        for call in calls:
-            call(not self.failing)
+        for tell in calls:
+            tell(not self.failing)
 
     def _commit(self, writes: list[tuple[str, tuple[Any, ...]]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            rank = self._rank.get
-            writes.sort(key=lambda write: rank(write[0], 0))
             try:
                 for statement, rows in groupby(writes, _statement):
                     self._db.executemany(statement, [values for _, values in rows])

@@ -10,7 +10,7 @@ before this process began counts: its message may have been accepted meanwhile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from mailhost.policy.changes import Changes
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import AccountView
+from mailhost.policy.journal import Entry, Journal
 
 #: Seconds after its last recipient for which a message may still end.
 PATIENCE = 600.0
@@ -32,11 +33,6 @@ _MOST_MESSAGES = 20_000
 #: Seconds within which the ends of messages are written together.
 _SETTLED_EACH = 0.02
 
-_BEGIN = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
-_RESERVE = "INSERT INTO recipient VALUES (?, ?)"
-_COUNTED = "UPDATE message SET counted = ? WHERE id = ?"
-_FORGET_RECIPIENTS = "DELETE FROM recipient WHERE message = ?"
-_FORGET = "DELETE FROM message WHERE id = ?"
 _COUNT = """
 INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients, changed = excluded.changed
@@ -49,8 +45,8 @@ _FORGET_REFUSALS = """
 DELETE FROM refusal WHERE account = ? AND id NOT IN
 (SELECT id FROM refusal WHERE account = ? ORDER BY id DESC LIMIT ?)
 """
-# What becomes of different messages can be written in any order, that of one only in this.
-_ORDER = (_BEGIN, _RESERVE, _COUNT, _COUNTED, _FORGET_RECIPIENTS, _FORGET)
+# Kinds of entries in the journal, each followed by the message's number.
+_BEGIN, _RESERVE, _COUNTED, _FORGET = "begin", "to", "counted", "over"
 
 
 @dataclass(slots=True, eq=False)
@@ -115,7 +111,7 @@ class Ledger:
         self._db = db
         self._clock = clock
         self._last = 0
-        db.order(_ORDER)
+        self._journal = Journal(db)
         # By the process of Postfix that speaks of it, which has one at a time.
         self._messages: dict[str, Message] = {}
         # What has ended and is not settled yet, by the key of `count`, and its messages.
@@ -127,36 +123,40 @@ class Ledger:
         highest = "SELECT max((SELECT coalesce(max(changed), 0) FROM count),"
         highest += " (SELECT coalesce(max(changed), 0) FROM refusal))"
         self._changes = Changes(db.query(highest)[0][0], now)
-        self._count_reserved()
-        self._load_messages(now)
+        self._load(now)
         yesterday = clock.hour(now - 86400)[0]
         query = "SELECT account, domain, day, recipients FROM count WHERE day >= ?"
         for account, domain, day, recipients in db.query(query, (yesterday,)):
             self._add(account, domain, day, recipients)
 
-    def _count_reserved(self) -> None:
-        query = (
-            "SELECT account, domain, day, hour, ip, way, sum(open) FROM (SELECT *, (SELECT"
-            " count(*) FROM recipient WHERE message = id) - counted AS open FROM message)"
-            " WHERE open > 0 AND account <> '' GROUP BY account, domain, day, hour, ip, way"
-        )
-        for row in self._db.query(query):
-            self._db.soon(_COUNT, (*row, self._changes.next()))
-        everything = "UPDATE message SET counted = (SELECT count(*) FROM recipient"
-        self._db.soon(f"{everything} WHERE message = id)", ())
-        self._db.flush()
-
-    def _load_messages(self, now: float) -> None:
-        columns = "id, instance, account, domain, ip, way, day, hour"
-        query = f"SELECT {columns}, counted FROM message ORDER BY id"  # noqa: S608 (names above)
-        for *values, counted in self._db.query(query):
-            message = Message(*values, now)  # type: ignore[call-arg]
-            message.passed = message.counted = counted
-            message.listed = True
+    def _load(self, now: float) -> None:
+        """Read the journal, and count all that was reserved: in one commit."""
+        messages: dict[int, Message] = {}
+        for kind, id_, *values in self._journal.read():
+            if kind == _BEGIN:
+                *charged, day, hour = values
+                instance, account, domain, ip, way = charged
+                messages[id_] = Message(id_, instance, account, domain, ip, way, day, hour, now)
+            elif kind == _RESERVE:
+                messages[id_].recipients[values[0]] = None
+            elif kind == _COUNTED:
+                messages[id_].counted = values[0]
+            else:
+                messages.pop(id_, None)
+        for message in messages.values():
             self._messages[_process(message.instance)] = message
             self._last = message.id
-            query = "SELECT recipient FROM recipient WHERE message = ?"
-            message.recipients = {row[0]: None for row in self._db.query(query, (message.id,))}
+            message.passed = len(message.recipients)
+            message.listed = True
+            self._note_end(message)
+        self._rewrite()
+        self._db.flush()
+
+    def _rewrite(self) -> None:
+        self.settle()
+        self._journal.replace(
+            entry for message in self._messages.values() for entry in _entries(message)
+        )
 
     def _add(self, account: str, domain: str, day: str, recipients: int) -> None:
         self._totals[account, day] += recipients
@@ -216,28 +216,20 @@ class Ledger:
         if recipient in message.recipients:
             return
         if not message.recipients:
-            self._write(message)
+            self._journal.note(*_begin(message))
         message.recipients[recipient] = None
         if message.account:
             self._totals[message.account, message.day] += 1
             self._domains[message.domain, message.day] += 1
-        self._db.soon(_RESERVE, (message.id, recipient))
+        self._journal.note(_RESERVE, message.id, recipient)
 
     def take_again(self, message: Message, now: float) -> None:
         """Reserve anew what was given back, on the day that it is now."""
         message.lapsed = False
         message.day, message.hour = self._clock.hour(now)
-        self._last += 1
-        message.id = self._last
-        self._write(message)
-        for recipient in message.recipients:
-            self._db.soon(_RESERVE, (message.id, recipient))
+        for entry in _entries(message):
+            self._journal.note(*entry)
         self._add(message.account, message.domain, message.day, message.open)
-
-    def _write(self, message: Message) -> None:
-        charged = (message.account, message.domain, message.ip, message.way)
-        values = (message.id, message.instance, *charged, message.day, message.hour)
-        self._db.soon(_BEGIN, values)
 
     def count(self, message: Message, now: float) -> None:
         """Count the reserved recipients of an accepted message; each once for good.
@@ -246,46 +238,55 @@ class Ledger:
         do as ended ones is written for all messages together where many end at once.
         """
         if message.account and message.open:
+            self._note_end(message)
+            if abs(now - self._settled_at) > _SETTLED_EACH:
+                self._settled_at = now
+                self.settle()
+
+    def _note_end(self, message: Message) -> None:
+        if message.account and message.open:
             hour = (message.account, message.domain, message.day, message.hour)
             key = (*hour, message.ip, message.way)
             self._ended[key] = self._ended.get(key, 0) + message.open
             message.counted = len(message.recipients)
             message.unsettled = True
             self._unsettled.append(message)
-            if abs(now - self._settled_at) > _SETTLED_EACH:
-                self._settled_at = now
-                self.settle()
 
     def settle(self) -> None:
-        """Write the counts of messages that have ended. To be called each second."""
+        """Write the counts of messages that have ended."""
         for key, recipients in self._ended.items():
             self._db.soon(_COUNT, (*key, recipients, self._changes.next()))
         for message in self._unsettled:
             message.unsettled = False
             if self._messages.get(_process(message.instance)) is message:
-                self._db.soon(_COUNTED, (message.counted, message.id))
+                self._journal.note(_COUNTED, message.id, message.counted)
             else:
-                self._unwrite(message)
+                self._journal.note(_FORGET, message.id)
         self._ended.clear()
         self._unsettled.clear()
+
+    def tidy(self) -> None:
+        """Settle what waits for it, and keep the journal short. To be called each second."""
+        if self._journal.is_long:
+            self._rewrite()
+        else:
+            self.settle()
 
     def give_back(self, message: Message) -> None:
         """Give the recipients of a message back, but for those that count by now."""
         if message.account and message.open and not message.lapsed:
+            if message.unsettled:
+                self.settle()
             message.lapsed = True
             self._add(message.account, message.domain, message.day, -message.open)
-            self._unwrite(message)
+            self._journal.note(_FORGET, message.id)
 
     def _forget(self, process: str) -> None:
         message = self._messages.pop(process)
         self.give_back(message)
         # What has ended is on record until it is settled.
         if message.recipients and not message.lapsed and not message.unsettled:
-            self._unwrite(message)
-
-    def _unwrite(self, message: Message) -> None:
-        self._db.soon(_FORGET_RECIPIENTS, (message.id,))
-        self._db.soon(_FORGET, (message.id,))
+            self._journal.note(_FORGET, message.id)
 
     def refuse(
         self, account: str, reason: str, limit: int, reached: int, recipient: str, now: float
@@ -318,3 +319,18 @@ class Ledger:
 def _process(instance: str) -> str:
     """Return the part of an instance that names the process of Postfix."""
     return instance.partition(".")[0]
+
+
+def _begin(message: Message) -> Entry:
+    charged = (message.account, message.domain, message.ip, message.way)
+    return (_BEGIN, message.id, message.instance, *charged, message.day, message.hour)
+
+
+def _entries(message: Message) -> Iterator[Entry]:
+    """Yield what makes the message anew, if there is anything to remember of it."""
+    if message.recipients and not message.lapsed:
+        yield _begin(message)
+        for recipient in message.recipients:
+            yield (_RESERVE, message.id, recipient)
+        if message.counted:
+            yield (_COUNTED, message.id, message.counted)

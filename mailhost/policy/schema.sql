@@ -1,24 +1,11 @@
 -- What the policy daemon remembers over a restart. Times are UNIX seconds; `changed` are
 -- numbers that only grow, by which the panel finds what is new to it.
 
--- Messages on their way, each with its recipients; `counted` of them are in `count` by now. Of
--- mail from outside (no account) there are those that lead to a mailing list.
-CREATE TABLE IF NOT EXISTS message (
+-- What becomes of messages on their way (ledger.py): lists of entries in JSON.
+CREATE TABLE IF NOT EXISTS journal (
     id INTEGER PRIMARY KEY,
-    instance TEXT NOT NULL,
-    account TEXT NOT NULL,
-    domain TEXT NOT NULL,
-    ip TEXT NOT NULL,
-    way TEXT NOT NULL CHECK (way IN ('login', 'auth')),
-    day TEXT NOT NULL,
-    hour INTEGER NOT NULL,
-    counted INTEGER NOT NULL
+    entries TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS recipient (
-    message INTEGER NOT NULL,
-    recipient TEXT NOT NULL,
-    PRIMARY KEY (message, recipient)
-) STRICT, WITHOUT ROWID;
 
 -- Recipients of messages that were accepted.
 CREATE TABLE IF NOT EXISTS count (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mailhost.policy import ledger
+from mailhost.policy import journal, ledger
 from tests.mailhost.policy.post import SENDER, Message, Post, news, people
 
 
@@ -140,9 +140,43 @@ def test_what_is_over_is_forgotten(post: Post) -> None:
     post.now += 32 * 86400
     post.ledger.expire(post.now)
     assert post.used() == post.on_record() == 0
-    for query in ("SELECT * FROM message", "SELECT * FROM recipient", "SELECT * FROM count"):
-        assert post.db.query(query) == []
+    assert post.db.query("SELECT * FROM count") == []
     assert not post.ledger._totals
+    post.restart()
+    assert post.db.query("SELECT * FROM journal") == []
+
+
+def test_journal_is_kept_short_and_says_the_same(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_one = post.message()
+    open_one.to(*people(3))
+    for n in range(20):
+        message = post.message()
+        message.to(*people(2, f"m{n}-"))
+        message.end()
+    monkeypatch.setattr(journal, "MOST_ROWS", 10)
+    before = len(post.db.query("SELECT * FROM journal"))
+    post.ledger.tidy()
+    assert len(post.db.query("SELECT * FROM journal")) == 1 < before
+    assert open_one.to("p0@outside.test", "more@outside.test") == "DUNNO"
+    post.restart()
+    assert open_one.to(*people(3)) == "DUNNO"
+    assert (post.used(), post.on_record()) == (44, 44)
+
+
+def test_what_has_ended_counts_though_more_was_given_up(post: Post) -> None:
+    message = post.message(process="1a2b")
+    message.to(*people(2))
+    message.end()
+    again = post.message(process="1a2c")
+    again.to(*people(3))
+    again.end()
+    again.to("more@outside.test")
+    post.message(process="1a2c").to("other@outside.test")
+    assert post.used() == 2 + 3 + 1
+    post.restart()
+    assert post.used() == post.on_record() == 2 + 3 + 1
 
 
 def test_counts_never_differ_from_what_was_accepted(post: Post) -> None:
