@@ -67,7 +67,8 @@ class Directory:
     def __init__(self, store: Path) -> None:
         """Open the store, which `init` has made."""
         self._db = sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        self._version = -1
+        #: Another number whenever the store has changed.
+        self.version = -1
         self._accounts: dict[str, AccountView | None] = {}
         self._senders: dict[tuple[str, str], bool] = {}
         self._lists: dict[str, tuple[ListView, ...]] = {}
@@ -86,8 +87,8 @@ class Directory:
             self._lists,
             self._hosted,
         )
-        if version != self._version or max(map(len, kept)) > _MOST_KEPT:
-            self._version = version
+        if version != self.version or max(map(len, kept)) > _MOST_KEPT:
+            self.version = version
             for answers in kept:
                 answers.clear()
 

@@ -30,8 +30,9 @@ REFUSALS_KEPT = 10
 _REMEMBERED = 6 * 3600.0
 #: Messages kept at once; Postfix has some hundred processes, each with one.
 _MOST_MESSAGES = 20_000
-#: Seconds within which the ends of messages are written together.
-_SETTLED_EACH = 0.02
+#: Messages whose end is written at once, of those that end within so many seconds; the ends of
+#: the others are written together.
+_SETTLED_AT_ONCE, _SHORT_WHILE = 5, 0.1
 
 _COUNT = """
 INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -54,7 +55,8 @@ class Message:
     """A message on its way in, charged to `account`; "": mail from outside.
 
     All its recipients belong to the day on which it began. `counted` of them count for good;
-    the others are reserved, unless they were given back (`lapsed`). Of mail from outside only
+    the others are reserved, unless they were given back (`lapsed`). It is
+    `gone` once its process speaks of another. Of mail from outside only
     recipients that lead to a mailing list are noted. It is `unsettled` while its end
     is not on record. `passed` is how often Postfix was told that
     a recipient is in order, `listed` whether a recipient led to a
@@ -73,6 +75,7 @@ class Message:
     recipients: dict[str, None] = field(default_factory=dict)
     counted: int = 0
     lapsed: bool = False
+    gone: bool = False
     unsettled: bool = False
     passed: int = 0
     listed: bool = False
@@ -117,7 +120,7 @@ class Ledger:
         # What has ended and is not settled yet, by the key of `count`, and its messages.
         self._ended: dict[tuple[str, str, str, int, str, str], int] = {}
         self._unsettled: list[Message] = []
-        self._settled_at = 0.0
+        self._while_began, self._ends = 0.0, 0
         self._totals: dict[tuple[str, str], int] = defaultdict(int)
         self._domains: dict[tuple[str, str], int] = defaultdict(int)
         highest = "SELECT max((SELECT coalesce(max(changed), 0) FROM count),"
@@ -171,6 +174,11 @@ class Ledger:
     def used(self, account: AccountView, day: str) -> tuple[int, int]:
         """Return the recipients of this account, and of its domain, on a day."""
         return self._totals.get((account.name, day), 0), self._domains.get((account.domain, day), 0)
+
+    def current(self, instance: str) -> Message | None:
+        """Return the message with this instance, if anything was said about it before."""
+        message = self._messages.get(_process(instance))
+        return message if message is not None and message.instance == instance else None
 
     def messages(self) -> Iterable[Message]:
         """Return all that are on their way, and those that ended a short while ago."""
@@ -239,8 +247,10 @@ class Ledger:
         """
         if message.account and message.open:
             self._note_end(message)
-            if abs(now - self._settled_at) > _SETTLED_EACH:
-                self._settled_at = now
+            if abs(now - self._while_began) > _SHORT_WHILE:
+                self._while_began, self._ends = now, 0
+            self._ends += 1
+            if self._ends <= _SETTLED_AT_ONCE:
                 self.settle()
 
     def _note_end(self, message: Message) -> None:
@@ -283,6 +293,7 @@ class Ledger:
 
     def _forget(self, process: str) -> None:
         message = self._messages.pop(process)
+        message.gone = True
         self.give_back(message)
         # What has ended is on record until it is settled.
         if message.recipients and not message.lapsed and not message.unsettled:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
+from mailhost.policy.repeats import Passed, Repeats
 from mailhost.policy.request import Malformed, Reader
-from mailhost.policy.rules import PASS, RELAY, Rules
+from mailhost.policy.rules import PASS, Rules
 
 #: Bytes of a request; Postfix's have about 600, with a certificate's names 8 KB.
 MOST_REQUEST = 64 * 1024
@@ -33,7 +34,7 @@ def _answer(action: str) -> bytes:
     return f"action={action}\n\n".encode()
 
 
-_USUAL = {action: _answer(action) for action in (PASS, RELAY)}
+_YES = _answer(PASS)
 
 
 class PolicyServer:
@@ -44,12 +45,14 @@ class PolicyServer:
         db: PolicyDatabase,
         directory: Directory,
         rules: Rules,
+        repeats: Repeats,
         clock: Callable[[], float],
     ) -> None:
         """Take who answers."""
         self._db = db
         self._directory = directory
         self._rules = rules
+        self._repeats = repeats
         self._clock = clock
         # The time of this turn, and the loop's at the last look for slow connections.
         self._now = clock()
@@ -65,7 +68,6 @@ class PolicyServer:
 
     def answer(self, connection: Connection, request: bytes) -> None:
         """Judge a request; the answer goes out with those of this turn. Raises Malformed."""
-        asked = connection.reader.read(request)
         if self._db.failing:
             # Nothing can be written: as if this daemon were down, but it goes on trying.
             connection.abort()
@@ -73,10 +75,22 @@ class PolicyServer:
         if not self._answers:
             self._directory.refresh()
             self._now = self._clock()
-        action = self._rules.answer(asked, self._now)
+        answer = self._judge(connection, request)
         if not self._answers:
             self._db.then(self._send)
-        self._answers.append((connection, _USUAL.get(action) or _answer(action)))
+        self._answers.append((connection, answer))
+
+    def _judge(self, connection: Connection, request: bytes) -> bytes:
+        if connection.passed is not None:
+            recipient = connection.reader.repeated(request)
+            if recipient is not None and self._repeats.take(
+                connection.passed, recipient, self._now
+            ):
+                return _YES
+        asked = connection.reader.read(request)
+        action = self._rules.answer(asked, self._now)
+        connection.passed = self._repeats.passed(asked) if action == PASS else None
+        return _answer(action)
 
     def _send(self, good: bool) -> None:
         answers, self._answers = self._answers, []
@@ -105,6 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server = server
         self._rest = b""
         self.reader = Reader()
+        self.passed: Passed | None = None
         # To the second: when it is too slow, or idle for too long.
         self.ends_at = server.looked_at + IDLE
 

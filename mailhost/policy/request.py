@@ -41,38 +41,34 @@ class Reader:
     def __init__(self) -> None:
         """Begin without any knowledge."""
         self._usual = re.compile(r"(?!)")
-        # What came before and after the last one's recipient: bytes, and attributes. There is
-        # no empty line in a request.
+        # What came before and after the last one's recipient. There is no empty line in a request.
         self._before = self._after = b"\n\n"
-        self._instance = ""
-        self._head: tuple[str, ...] = ()
-        self._tail: tuple[str, ...] = ()
 
     def read(self, data: bytes) -> Request:
         """Return the request in `data`, which has no empty line. Raises Malformed."""
-        before, after = self._before, self._after
-        if data.startswith(before) and data.endswith(after):
-            # One more recipient of the same message, most likely.
-            recipient = data[len(before) : -len(after)]
-            if b"\n" not in recipient and len(data) >= len(before) + len(after):
-                text = recipient.decode("utf-8", _ERRORS)
-                return Request._make((*self._head, text, *self._tail))
+        self._before = self._after = b"\n\n"
         text = data.decode("utf-8", _ERRORS)
         match = self._usual.fullmatch(text)
         request = Request._make(match.groups()) if match else self._read_any(text)
         if request.request != "smtpd_access_policy":
             raise Malformed("no request=smtpd_access_policy")
-        if match and request.instance == self._instance:
-            self._remember(data, request)
-        self._instance = request.instance
+        if match and request.policy_context == "submission":
+            self._remember(data)
         return request
 
-    def _remember(self, data: bytes, request: Request) -> None:
+    def repeated(self, data: bytes) -> str | None:
+        """Return the recipient, if all else is as in the request that was read last."""
+        before, after = self._before, self._after
+        if data.startswith(before) and data.endswith(after):
+            recipient = data[len(before) : -len(after)]
+            if b"\n" not in recipient and len(data) >= len(before) + len(after):
+                return recipient.decode("utf-8", _ERRORS)
+        return None
+
+    def _remember(self, data: bytes) -> None:
         start = data.index(b"\nrecipient=") + len(b"\nrecipient=")
         self._before = data[:start]
         self._after = data[data.index(b"\n", start) :]
-        place = Request._fields.index("recipient")
-        self._head, self._tail = request[:place], request[place + 1 :]
 
     def _read_any(self, text: str) -> Request:
         try:

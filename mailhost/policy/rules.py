@@ -32,8 +32,8 @@ LATER = "421 4.3.0 Try again later: this message took too long, and was forgotte
 # Postfix asks nothing without an instance, which has some 25 characters.
 CONFUSED = "451 4.3.5 Server configuration error"
 _LONGEST_INSTANCE = 100
-# Of an address (RFC 5321, 4.5.3.1).
-_LONGEST = 254
+#: Of an address (RFC 5321, 4.5.3.1).
+LONGEST = 254
 
 _log = logging.getLogger("mailhost.policy")
 
@@ -54,7 +54,7 @@ def fold(address: str, directory: Directory) -> tuple[str, bool]:
     The domain is in lower case, of one that is ours the whole address. What is too long for an
     address, and for memory, is told apart by a hash.
     """
-    if len(address) > _LONGEST:
+    if len(address) > LONGEST:
         return hashlib.sha256(address.encode()).hexdigest(), False
     local_part, at, domain = address.rpartition("@")
     domain = domain.lower()
@@ -115,12 +115,11 @@ class Rules:
         recipient, hosted = fold(request.recipient, self._directory)
         if recipient not in message.recipients or message.lapsed:
             lists = self._directory.lists_behind(recipient) if hosted else ()
-            if not self._plainly_fits(account, message, lists, request):
-                refused = self._judge(account, message, lists, request, now)
-                if refused is not None:
-                    return self._refuse(refused, account, message, request, now)
-                if message.lapsed:
-                    self._ledger.take_again(message, now)
+            refused = self._judge(account, message, lists, request, now)
+            if refused is not None:
+                return self._refuse(refused, account, message, request, now)
+            if message.lapsed:
+                self._ledger.take_again(message, now)
             if lists:
                 message.listed = True
             if account is not None or lists:
@@ -159,25 +158,6 @@ class Rules:
             minutes = self._window if self._grants.may_open(request.client_address) else 0
             return None, "login", Refusal("no-login", limit=minutes)
         return accounts[0], "login", Refusal("sender", what=sender or "<>")
-
-    def _plainly_fits(
-        self,
-        account: AccountView | None,
-        message: Message,
-        lists: Sequence[ListView],
-        request: Request,
-    ) -> bool:
-        """Say quickly whether no limit is near: `_judge` would find nothing either."""
-        if account is None or lists or message.lapsed or not request.sender:
-            return False
-        limits = account.limits
-        used, domain_used = self._ledger.used(account, message.day)
-        return (
-            used < limits.recipients_per_day
-            and len(message.recipients) < limits.recipients_per_message
-            and size_of(request.size) <= limits.message_bytes
-            and domain_used < (limits.domain_recipients_per_day or domain_used + 1)
-        )
 
     def _judge(
         self,
