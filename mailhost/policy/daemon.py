@@ -92,7 +92,7 @@ async def _serve(paths: Paths) -> None:
     logins.close()
     for connection in list(server.connections):
         connection.abort()
-    ledger.settle()
+    ledger.close()
     db.close()
     directory.close()
     with suppress(FileNotFoundError):

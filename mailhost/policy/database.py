@@ -1,4 +1,4 @@
-"""The policy daemon's memory: one SQLite file, and one commit for all that came in together.
+"""The policy daemon's memory: an SQLite file, and one commit for all that came in together.
 
 A write waits for the end of the event loop's turn; what was written in one turn is committed at
 once, and only then does anybody get his answer. A process that is killed has forgotten nothing
@@ -28,6 +28,7 @@ class PolicyDatabase:
 
     def __init__(self, path: Path) -> None:
         """Open the file, making it, closed to others, if there is none."""
+        self.path = path
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
@@ -46,12 +47,8 @@ class PolicyDatabase:
         self.failing = False
 
     def before_commit(self, call: Callable[[], None]) -> None:
-        """Call this before each commit; it may `write` more."""
+        """Call this before each commit. It may raise OSError: then nothing is committed yet."""
         self._before.append(call)
-
-    def write(self, statement: str, values: tuple[Any, ...]) -> None:
-        """Write with the next commit, whenever that is."""
-        self._writes.append((statement, values))
 
     def wait(self) -> None:
         """Commit at the end of this turn of the event loop; at once where no loop runs."""
@@ -87,15 +84,15 @@ class PolicyDatabase:
         same in memory need not take it back.
         """
         self.waiting = False
-        for call in self._before:
-            call()
         writes, self._writes = self._writes, []
         calls, self._then = self._then, []
         try:
+            for call in self._before:
+                call()
             if writes:
                 self._commit(writes)
             self.failing = False
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             _log.error("not written: %s", error)
             self.failing = True
             self._writes = writes + self._writes

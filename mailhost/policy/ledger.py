@@ -10,15 +10,15 @@ before this process began counts: its message may have been accepted meanwhile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from mailhost.policy.changes import Changes
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import AccountView
-from mailhost.policy.journal import Entry, Journal
+from mailhost.policy.journal import Journal
+from mailhost.policy.messages import ENDED, OVER, Message, begun, entries, replayed
 
 #: Seconds after its last recipient for which a message may still end.
 PATIENCE = 600.0
@@ -46,45 +46,6 @@ _FORGET_REFUSALS = """
 DELETE FROM refusal WHERE account = ? AND id NOT IN
 (SELECT id FROM refusal WHERE account = ? ORDER BY id DESC LIMIT ?)
 """
-# Kinds of entries in the journal, each followed by the message's number.
-_BEGIN, _RESERVE, _COUNTED, _FORGET = "begin", "to", "counted", "over"
-
-
-@dataclass(slots=True, eq=False)
-class Message:
-    """A message on its way in, charged to `account`; "": mail from outside.
-
-    All its recipients belong to the day on which it began. `counted` of them count for good;
-    the others are reserved, unless they were given back (`lapsed`). It is
-    `gone` once its process speaks of another. Of mail from outside only
-    recipients that lead to a mailing list are noted. It is `unsettled` while its end
-    is not on record. `passed` is how often Postfix was told that
-    a recipient is in order, `listed` whether a recipient led to a
-    mailing list, and `told` are the reasons for which another was refused.
-    """
-
-    id: int
-    instance: str
-    account: str
-    domain: str
-    ip: str
-    way: str
-    day: str
-    hour: int
-    last_at: float
-    recipients: dict[str, None] = field(default_factory=dict)
-    counted: int = 0
-    lapsed: bool = False
-    gone: bool = False
-    unsettled: bool = False
-    passed: int = 0
-    listed: bool = False
-    told: set[str] = field(default_factory=set)
-
-    @property
-    def open(self) -> int:
-        """Return how many of its recipients do not count yet."""
-        return len(self.recipients) - self.counted
 
 
 class Clock:
@@ -126,6 +87,7 @@ class Ledger:
         highest = "SELECT max((SELECT coalesce(max(changed), 0) FROM count),"
         highest += " (SELECT coalesce(max(changed), 0) FROM refusal))"
         self._changes = Changes(db.query(highest)[0][0], now)
+        self._mark: int = db.query("SELECT number FROM settled")[0][0]
         self._load(now)
         yesterday = clock.hour(now - 86400)[0]
         query = "SELECT account, domain, day, recipients FROM count WHERE day >= ?"
@@ -133,33 +95,20 @@ class Ledger:
             self._add(account, domain, day, recipients)
 
     def _load(self, now: float) -> None:
-        """Read the journal, and count all that was reserved: in one commit."""
-        messages: dict[int, Message] = {}
-        for kind, id_, *values in self._journal.read():
-            if kind == _BEGIN:
-                *charged, day, hour = values
-                instance, account, domain, ip, way = charged
-                messages[id_] = Message(id_, instance, account, domain, ip, way, day, hour, now)
-            elif kind == _RESERVE:
-                messages[id_].recipients[values[0]] = None
-            elif kind == _COUNTED:
-                messages[id_].counted = values[0]
-            else:
-                messages.pop(id_, None)
-        for message in messages.values():
+        """Take up what the journal says, and count all that was reserved."""
+        messages = replayed(self._journal.read(), self._mark, now)
+        for message in messages:
             self._messages[_process(message.instance)] = message
-            self._last = message.id
-            message.passed = len(message.recipients)
-            message.listed = True
+            self._last = max(self._last, message.id)
             self._note_end(message)
         self._rewrite()
-        self._db.flush()
 
     def _rewrite(self) -> None:
         self.settle()
-        self._journal.replace(
-            entry for message in self._messages.values() for entry in _entries(message)
-        )
+        self._db.flush()
+        if not self._db.failing:
+            messages = list(self._messages.values())
+            self._journal.replace(entry for message in messages for entry in entries(message))
 
     def _add(self, account: str, domain: str, day: str, recipients: int) -> None:
         self._totals[account, day] += recipients
@@ -224,18 +173,18 @@ class Ledger:
         if recipient in message.recipients:
             return
         if not message.recipients:
-            self._journal.note(*_begin(message))
+            self._journal.note(*begun(message))
         message.recipients[recipient] = None
         if message.account:
             self._totals[message.account, message.day] += 1
             self._domains[message.domain, message.day] += 1
-        self._journal.note(_RESERVE, message.id, recipient)
+        self._journal.note_quickly(message.id, recipient)
 
     def take_again(self, message: Message, now: float) -> None:
         """Reserve anew what was given back, on the day that it is now."""
         message.lapsed = False
         message.day, message.hour = self._clock.hour(now)
-        for entry in _entries(message):
+        for entry in entries(message):
             self._journal.note(*entry)
         self._add(message.account, message.domain, message.day, message.open)
 
@@ -264,16 +213,28 @@ class Ledger:
 
     def settle(self) -> None:
         """Write the counts of messages that have ended."""
-        for key, recipients in self._ended.items():
-            self._db.soon(_COUNT, (*key, recipients, self._changes.next()))
+        if not self._unsettled:
+            return
+        self._mark += 1
+        counted, gone = [], []
         for message in self._unsettled:
             message.unsettled = False
-            if self._messages.get(_process(message.instance)) is message:
-                self._journal.note(_COUNTED, message.id, message.counted)
+            if message.gone:
+                gone.append(message.id)
             else:
-                self._journal.note(_FORGET, message.id)
+                counted.append((message.id, message.counted))
+        self._journal.note(ENDED, self._mark, counted, gone)
+        for key, recipients in self._ended.items():
+            self._db.soon(_COUNT, (*key, recipients, self._changes.next()))
+        self._db.soon("UPDATE settled SET number = ?", (self._mark,))
         self._ended.clear()
         self._unsettled.clear()
+
+    def close(self) -> None:
+        """Write what waits and close the journal."""
+        self.settle()
+        self._db.flush()
+        self._journal.close()
 
     def tidy(self) -> None:
         """Settle what waits for it, and keep the journal short. To be called each second."""
@@ -289,7 +250,7 @@ class Ledger:
                 self.settle()
             message.lapsed = True
             self._add(message.account, message.domain, message.day, -message.open)
-            self._journal.note(_FORGET, message.id)
+            self._journal.note(OVER, message.id)
 
     def _forget(self, process: str) -> None:
         message = self._messages.pop(process)
@@ -297,7 +258,7 @@ class Ledger:
         self.give_back(message)
         # What has ended is on record until it is settled.
         if message.recipients and not message.lapsed and not message.unsettled:
-            self._journal.note(_FORGET, message.id)
+            self._journal.note(OVER, message.id)
 
     def refuse(
         self, account: str, reason: str, limit: int, reached: int, recipient: str, now: float
@@ -330,18 +291,3 @@ class Ledger:
 def _process(instance: str) -> str:
     """Return the part of an instance that names the process of Postfix."""
     return instance.partition(".")[0]
-
-
-def _begin(message: Message) -> Entry:
-    charged = (message.account, message.domain, message.ip, message.way)
-    return (_BEGIN, message.id, message.instance, *charged, message.day, message.hour)
-
-
-def _entries(message: Message) -> Iterator[Entry]:
-    """Yield what makes the message anew, if there is anything to remember of it."""
-    if message.recipients and not message.lapsed:
-        yield _begin(message)
-        for recipient in message.recipients:
-            yield (_RESERVE, message.id, recipient)
-        if message.counted:
-            yield (_COUNTED, message.id, message.counted)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mailhost.policy.directory import AccountView, Directory
-from mailhost.policy.ledger import PATIENCE, Ledger, Message
+from mailhost.policy.ledger import PATIENCE, Ledger
+from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
 from mailhost.policy.rules import LONGEST, size_of
 

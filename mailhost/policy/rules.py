@@ -18,7 +18,8 @@ from mailhost.config import HostConfig
 from mailhost.policy import texts
 from mailhost.policy.directory import AccountView, Directory, ListView
 from mailhost.policy.grants import Grants
-from mailhost.policy.ledger import Ledger, Message
+from mailhost.policy.ledger import Ledger
+from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
 
 #: Answers that are no refusal (access(5), SMTPD_POLICY_README).

@@ -1,11 +1,9 @@
 -- What the policy daemon remembers over a restart. Times are UNIX seconds; `changed` are
 -- numbers that only grow, by which the panel finds what is new to it.
 
--- What becomes of messages on their way (ledger.py): lists of entries in JSON.
-CREATE TABLE IF NOT EXISTS journal (
-    id INTEGER PRIMARY KEY,
-    entries TEXT NOT NULL
-) STRICT;
+-- Up to which number the journal's marks hold: what they say is counted is in `count`.
+CREATE TABLE IF NOT EXISTS settled (number INTEGER NOT NULL) STRICT;
+INSERT INTO settled SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM settled);
 
 -- Recipients of messages that were accepted.
 CREATE TABLE IF NOT EXISTS count (

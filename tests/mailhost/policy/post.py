@@ -27,6 +27,11 @@ class Post(Logins):
         self.rules = Rules(self.config, self.directory, self.grants, self.ledger)
         self.repeats = Repeats(self.directory, self.ledger)
 
+    def stop(self) -> None:
+        """End, all written."""
+        self.ledger.close()
+        super().stop()
+
     def plan(self, **limits: Any) -> None:
         """Give the accounts' plan these limits in place of the usual ones."""
         self.put(PlanLimits("light", **limits))

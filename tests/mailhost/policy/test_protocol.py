@@ -10,7 +10,7 @@ import re
 import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -376,22 +376,29 @@ def test_more_connections_than_allowed_are_refused(
     serve(post, test)
 
 
-def test_nothing_is_answered_before_it_is_committed(post: Post) -> None:
+def test_nothing_is_answered_before_it_is_on_record(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test(served: Served) -> None:
         assert await served.ask() == b"action=DUNNO\n\n"
-        post.db._db.execute("PRAGMA busy_timeout = 0")
-        with sqlite3.connect(post.root / "policy" / "policy.sqlite3") as other:
-            other.execute("BEGIN IMMEDIATE")
-            later = QUESTION.replace(b"friend@", b"other@")
-            assert await served.ask(later) == b""
-            assert await served.ask(later) == b""
-            other.rollback()
-        other.close()
+        other = QUESTION.replace(b"friend@", b"other@")
+        end = QUESTION.replace(b"=submission", b"=end_submission")
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "write", lambda *_: 0)
+            for _ in range(2):
+                assert await served.ask(other) == b""
         post.db.flush()
-        assert await served.ask(later) == b"action=DUNNO\n\n"
-        assert post.used() == 2
+        assert await served.ask(other) == b"action=DUNNO\n\n"
+        post.db._db.execute("PRAGMA busy_timeout = 0")
+        with closing(sqlite3.connect(post.db.path)) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            for _ in range(2):
+                assert await served.ask(end) == b""
+            lock.rollback()
+        post.db.flush()
+        assert await served.ask(end) == b"action=DUNNO\n\n"
         post.restart()
-        assert post.on_record() == 2
+        assert post.used() == post.on_record() == 2
 
     serve(post, test)
 
