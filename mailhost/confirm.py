@@ -13,7 +13,7 @@ from typing import Self
 from mailhost import dovecot
 from mailhost.dovecot import Doveadm, NoAnswer, User
 from mailhost.maps import MapError, Maps, answers
-from mailhost.records import Address, Entry, Mailbox
+from mailhost.records import Address, Entry, Mailbox, MailingList, list_addresses
 from mailhost.store import Store, derived_addresses
 
 Place = tuple[str, str]
@@ -98,6 +98,11 @@ class Confirmer:
             yield "aliases", name
             if self._store.trash.holds(name):
                 yield "refused", name
+        elif kind == "list":
+            for address in list_addresses(name):
+                yield from (("mailboxes", address), ("transport", address))
+        elif kind == "plan":
+            return
         elif isinstance(entry.record, Mailbox):
             yield "mailboxes", entry.record.address
             if self._store.trash.holds(entry.record.address):
@@ -130,7 +135,9 @@ class Confirmer:
     def _idle(self, entry: Entry) -> str:
         """Say why a record that is written everywhere takes no mail yet."""
         record = entry.record
-        if isinstance(record, Mailbox | Address) and not self._store.hosted(record.domain):
+        if isinstance(record, Mailbox | Address | MailingList) and not self._store.hosted(
+            record.domain
+        ):
             return f"{record.domain} is not a domain of this server"
         if isinstance(record, Address) and self._store.lines.at("aliases", record.address) is None:
             return f"{record.address} leads to itself alone, and there is no such mailbox"

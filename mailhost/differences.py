@@ -58,9 +58,9 @@ def of_maps(store: Store, maps: Maps) -> Iterator[Difference]:
 
 
 def of_projections(store: Store) -> Iterator[Difference]:
-    """Compare mailboxes, addresses and domains with the records they follow from."""
+    """Compare mailboxes, addresses, lists and domains with the records they follow from."""
     tables = store.projections
-    for kind in ("mailbox", "address", "domain"):
+    for kind in ("mailbox", "address", "list", "domain"):
         yield from merge(f"table {kind}", tables.recorded(kind), tables.projected(kind))
     for address, wanted, found in tables.derived():
         if wanted != found:

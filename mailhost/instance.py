@@ -33,12 +33,12 @@ from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
 from mailhost.maps import Maps
 from mailhost.paths import Paths, suitable_root
-from mailhost.processes import POLICY_MODULE, master
+from mailhost.processes import OWN_MODULES, master
 from mailhost.render import RenderError, dovecot_version, render
 from mailhost.store import Store
 
 #: In the order to start them: without the policy daemon Postfix lets nobody send.
-SERVERS = ("policy", "postfix", "dovecot")
+SERVERS = ("policy", "lists", "postfix", "dovecot")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
 
@@ -114,6 +114,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.mail: (config.mail_uid, config.mail_gid, 0o700),
         paths.trash: (0, 0, 0o700),
         paths.policy: (0, 0, 0o700),
+        paths.lists: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)
@@ -218,6 +219,8 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
         return "is not running"
     if server == "policy":
         return _policy_problem(Paths(root.absolute()), config, timeout)
+    if server == "lists":
+        return _lists_problem(Paths(root.absolute()), timeout)
     if server == "postfix":
         listen, greeting = config.smtp_listen, b"220 "
         ports = [config.smtp_port, config.submission_port]
@@ -259,6 +262,19 @@ def _policy_problem(paths: Paths, config: HostConfig, timeout: float) -> str:
     return ""
 
 
+def _lists_problem(paths: Paths, timeout: float) -> str:
+    """Say why the lists' daemon does not greet Postfix, or "" if it does."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout)
+            connection.connect(str(paths.lists_socket))
+            if not connection.recv(512).startswith(b"220 "):
+                return "gives no greeting on its socket"
+    except OSError as error:
+        return f"does not answer on its socket ({_reason(error)})"
+    return ""
+
+
 def _reason(error: OSError) -> str:
     """Return why a connection failed, without the number that Python puts before it."""
     return (error.strerror or str(error)).lower()
@@ -275,8 +291,8 @@ def wait_until_answering(root: Path, server: str, seconds: float = 20.0) -> str:
 def _command(paths: Paths, server: str) -> list[str]:
     if server == "postfix":
         return ["postfix", "-c", str(paths.postfix), "start-fg"]
-    if server == "policy":
-        return [sys.executable, "-m", POLICY_MODULE, str(paths.root)]
+    if server in OWN_MODULES:
+        return [sys.executable, "-m", OWN_MODULES[server], str(paths.root)]
     return ["dovecot", "-F", "-c", str(paths.dovecot_conf)]
 
 

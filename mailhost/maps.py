@@ -19,7 +19,7 @@ from mailhost.errors import HostError
 from mailhost.paths import Paths
 
 #: In the order in which additions are made; removals go the other way.
-NAMES = ("mailboxes", "aliases", "domains", "refused")
+NAMES = ("transport", "mailboxes", "aliases", "domains", "refused")
 
 _HERE = r"[a-z0-9_][a-z0-9._+-]{0,63}@[a-z0-9.-]{3,253}"
 _TARGET = r"[A-Za-z0-9_][A-Za-z0-9._+=&'~#-]{0,63}@[a-z0-9.-]{3,253}"
@@ -30,6 +30,7 @@ _LINES = {
     "mailboxes": rf"(?>{_HERE})\t{_HERE}",
     "aliases": rf"(?>(?:[a-z0-9_][a-z0-9._+-]{{0,63}})?@[a-z0-9.-]{{3,253}})"
     rf"\t{_TARGET}(?:, {_TARGET})*+",
+    "transport": rf"(?>{_HERE})\tlists:unix:private/lists-lmtp",
     "refused": rf"(?>{_HERE})\t550 5\.1\.1 [A-Za-z ]{{1,60}}+",
 }
 _BLOCKS = {name: re.compile(rf"\A(?:{text}\n)*+\Z") for name, text in _LINES.items()}

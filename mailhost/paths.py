@@ -85,6 +85,21 @@ class Paths:
         return self.root / "state" / "policy.key"
 
     @property
+    def lists(self) -> Path:
+        """What the lists' daemon still has to send, and which members' mail came back."""
+        return self.root / "lists"
+
+    @property
+    def lists_socket(self) -> Path:
+        """Where Postfix hands over what was posted to a list, by LMTP."""
+        return self.queue / "private" / "lists-lmtp"
+
+    @property
+    def lists_return(self) -> Path:
+        """Where the lists' daemon hands members' copies to Postfix, by SMTP."""
+        return self.queue / "private" / "from-lists"
+
+    @property
     def log(self) -> Path:
         """The servers' logs."""
         return self.root / "log"

@@ -11,6 +11,10 @@ from mailhost.paths import Paths
 
 #: `python -m POLICY_MODULE ROOT` is the policy daemon of the server in ROOT.
 POLICY_MODULE = "mailhost.policy"
+#: The same for mailing lists.
+LISTS_MODULE = "mailhost.lists"
+#: The servers that are programs of ours.
+OWN_MODULES = {"policy": POLICY_MODULE, "lists": LISTS_MODULE}
 
 
 def pid_file(paths: Paths, server: str) -> Path:
@@ -19,6 +23,7 @@ def pid_file(paths: Paths, server: str) -> Path:
         "postfix": paths.queue / "pid/master.pid",
         "dovecot": paths.run / "master.pid",
         "policy": paths.policy / "policy.pid",
+        "lists": paths.lists / "lists.pid",
     }
     return files[server]
 
@@ -32,8 +37,8 @@ def master(paths: Paths, server: str) -> int | None:
     except (OSError, ValueError):
         return None
     # Another process may bear the number of one that is gone.
-    if server == "policy":
-        own = words[1:] == [b"-m", POLICY_MODULE.encode(), bytes(paths.root), b""]
+    if server in OWN_MODULES:
+        own = words[1:] == [b"-m", OWN_MODULES[server].encode(), bytes(paths.root), b""]
     elif server == "postfix":
         own = Path(words[0].decode()).name == "master" and directory == paths.queue
     else:

@@ -236,6 +236,8 @@ class MailingList:
         _obey(grammar.check_local_part, self.local_part)
         _obey(grammar.check_domain, self.domain)
         _obey(grammar.check_address, self.address)
+        _obey(grammar.check_local_part, self.bounce_address.partition("@")[0])
+        _obey(grammar.check_address, self.bounce_address)
         _obey(grammar.check_title, self.title)
         _obey(grammar.check_destination, self.owner_address)
         if self.posters not in POSTERS:
@@ -257,6 +259,16 @@ class MailingList:
         return f"list:{self.address}"
 
     @property
+    def bounce_address(self) -> str:
+        """The envelope sender of the list's mail: what cannot be delivered comes back there."""
+        return list_addresses(self.address)[1]
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Return both addresses of the list: `address` and `bounce_address`."""
+        return list_addresses(self.address)
+
+    @property
     def address(self) -> str:
         """The address that members post to."""
         return f"{self.local_part}@{self.domain}"
@@ -264,6 +276,12 @@ class MailingList:
     def value(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
         return _value(self) | {"members": list(self.members)}
+
+
+def list_addresses(address: str) -> tuple[str, str]:
+    """Return the addresses of the mailing list `address`: its own, and that of its bounces."""
+    local_part, _, domain = address.rpartition("@")
+    return address, f"{local_part}-bounces@{domain}"
 
 
 #: Who may post to a list.

@@ -7,12 +7,12 @@ from propagation.models import MailServer, NotHere
 
 
 def report_in(server: MailServer) -> str:
-    """Ask Postfix and Dovecot for their greeting, note the answer, and return the trouble.
+    """Ask each of its servers for an answer, note the trouble, and return it.
 
-    "" means that both answered. Raises NotHere on a machine without this server.
+    "" means that all answered. Raises NotHere on a machine without this server.
     """
     root = server.host().root
-    found = {part: instance.problem_of(root, part) for part in ("postfix", "dovecot")}
+    found = {part: instance.problem_of(root, part) for part in instance.SERVERS}
     trouble = "; ".join(f"{part} {problem}" for part, problem in found.items() if problem)
     MailServer.objects.filter(pk=server.pk).update(seen_at=now(), trouble=trouble[:500])
     return trouble

@@ -26,6 +26,7 @@ from mailhost.policy.directory import Directory
 from mailhost.policy.grants import Grants
 from mailhost.policy.ledger import Clock, Ledger
 from mailhost.policy.protocol import MOST_CONNECTIONS, PolicyServer
+from mailhost.policy.repeats import Repeats
 from mailhost.policy.rules import Rules
 from mailhost.policy.sessions import Sessions
 from mailhost.policy.throttle import Throttle
@@ -65,7 +66,8 @@ async def _serve(paths: Paths) -> None:
     grants = Grants(db, directory, config)
     throttle = Throttle(db, config)
     ledger = Ledger(db, Clock(config.time_zone), time.time())
-    server = PolicyServer(db, directory, Rules(config, directory, grants, ledger), time.time)
+    rules, repeats = Rules(config, directory, grants, ledger), Repeats(directory, ledger)
+    server = PolicyServer(db, directory, rules, repeats, time.time)
     key = paths.policy_key.read_text().strip()
     logins = AuthPolicy(config, key, directory, grants, throttle)
     upkeep = Upkeep(grants, throttle, Sessions(paths))
@@ -90,7 +92,7 @@ async def _serve(paths: Paths) -> None:
     logins.close()
     for connection in list(server.connections):
         connection.abort()
-    ledger.settle()
+    ledger.close()
     db.close()
     directory.close()
     with suppress(FileNotFoundError):
@@ -122,7 +124,7 @@ async def _tidy(db: PolicyDatabase, server: PolicyServer, ledger: Ledger) -> Non
         await asyncio.sleep(1)
         try:
             server.expire()
-            ledger.settle()
+            ledger.tidy()
             if db.failing:
                 db.flush()
             seconds += 1

@@ -1,4 +1,4 @@
-"""The policy daemon's memory: one SQLite file, and one commit for all that came in together.
+"""The policy daemon's memory: an SQLite file, and one commit for all that came in together.
 
 A write waits for the end of the event loop's turn; what was written in one turn is committed at
 once, and only then does anybody get his answer. A process that is killed has forgotten nothing
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import resources
 from itertools import groupby
 from operator import itemgetter
@@ -28,6 +28,7 @@ class PolicyDatabase:
 
     def __init__(self, path: Path) -> None:
         """Open the file, making it, closed to others, if there is none."""
+        self.path = path
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
@@ -39,28 +40,31 @@ class PolicyDatabase:
         self._db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
         self._writes: list[tuple[str, tuple[Any, ...]]] = []
         self._then: list[Callable[[bool], None]] = []
-        self._waiting = False
-        self._rank: dict[str, int] = {}
+        #: A commit is under way for the end of this turn.
+        self.waiting = False
+        self._before: list[Callable[[], None]] = []
         #: The last commit failed: what it should have written still waits.
         self.failing = False
 
-    def order(self, statements: Sequence[str]) -> None:
-        """Of these, those written in one turn are written kind by kind, in this order.
+    def before_commit(self, call: Callable[[], None]) -> None:
+        """Call this before each commit. It may raise OSError: then nothing is committed yet."""
+        self._before.append(call)
 
-        All others come first, in the order in which they were given to `soon`.
-        """
-        self._rank |= {statement: rank for rank, statement in enumerate(statements, 1)}
+    def wait(self) -> None:
+        """Commit at the end of this turn of the event loop; at once where no loop runs."""
+        if not self.waiting:
+            self._await_turn()
 
     def soon(self, statement: str, values: tuple[Any, ...]) -> None:
         """Write at the end of this turn of the event loop; at once where no loop runs."""
         self._writes.append((statement, values))
-        if not self._waiting:
+        if not self.waiting:
             self._await_turn()
 
     def then(self, call: Callable[[bool], None]) -> None:
         """Call back after the commit that ends this turn, with whether it succeeded."""
         self._then.append(call)
-        if not self._waiting:
+        if not self.waiting:
             self._await_turn()
 
     def _await_turn(self) -> None:
@@ -69,8 +73,9 @@ class PolicyDatabase:
         except RuntimeError:
             self.flush()  # There are no turns without a loop.
             return
-        self._waiting = True
-        loop.call_soon(self.flush)
+        self.waiting = True
+        # What has come in the meantime is read in between, and shares the commit.
+        loop.call_soon(loop.call_soon, self.flush)
 
     def flush(self) -> None:
         """Write and commit what waits, then call back with whether that succeeded.
@@ -78,24 +83,25 @@ class PolicyDatabase:
         What cannot be written, on a full disk say, waits for the next time: whoever keeps the
         same in memory need not take it back.
         """
-        self._waiting = False
+        self.waiting = False
         writes, self._writes = self._writes, []
         calls, self._then = self._then, []
         try:
+            for call in self._before:
+                call()
             if writes:
                 self._commit(writes)
             self.failing = False
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             _log.error("not written: %s", error)
             self.failing = True
             self._writes = writes + self._writes
-        for call in calls:
-            call(not self.failing)
+        for tell in calls:
+            tell(not self.failing)
 
     def _commit(self, writes: list[tuple[str, tuple[Any, ...]]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            writes.sort(key=lambda write: self._rank.get(write[0], 0))
             try:
                 for statement, rows in groupby(writes, _statement):
                     self._db.executemany(statement, [values for _, values in rows])

@@ -67,7 +67,8 @@ class Directory:
     def __init__(self, store: Path) -> None:
         """Open the store, which `init` has made."""
         self._db = sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        self._version = -1
+        #: Another number whenever the store has changed.
+        self.version = -1
         self._accounts: dict[str, AccountView | None] = {}
         self._senders: dict[tuple[str, str], bool] = {}
         self._lists: dict[str, tuple[ListView, ...]] = {}
@@ -80,29 +81,34 @@ class Directory:
     def refresh(self) -> None:
         """Forget the answers if the store has changed since, or if they are too many."""
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
-        kept = (self._accounts, self._senders, self._lists, self._hosted)
-        if version != self._version or any(len(answers) > _MOST_KEPT for answers in kept):
-            self._version = version
+        kept: tuple[dict[Any, Any], ...] = (
+            self._accounts,
+            self._senders,
+            self._lists,
+            self._hosted,
+        )
+        if version != self.version or max(map(len, kept)) > _MOST_KEPT:
+            self.version = version
             for answers in kept:
                 answers.clear()
 
     def account(self, name: str) -> AccountView | None:
         """Return the account of this name, None if there is none."""
-        if len(name) > _LONGEST:
-            return None
         try:
             return self._accounts[name]
         except KeyError:
+            if len(name) > _LONGEST:
+                return None
             found = self._accounts[name] = self._account(name)
             return found
 
     def is_hosted(self, domain: str) -> bool:
         """Say whether this server takes the domain's mail."""
-        if len(domain) > _LONGEST:
-            return False
         try:
             return self._hosted[domain]
         except KeyError:
+            if len(domain) > _LONGEST:
+                return False
             query = "SELECT 1 FROM domain WHERE name = ?"
             found = self._db.execute(query, (domain,)).fetchone() is not None
             self._hosted[domain] = found
@@ -115,22 +121,22 @@ class Directory:
         """
         if sender == account.address:
             return True
-        if len(sender) > _LONGEST:
-            return False
         asked = (account.name, sender)
         try:
             return self._senders[asked]
         except KeyError:
+            if len(sender) > _LONGEST:
+                return False
             found = self._senders[asked] = self._leads_to(account, sender)
             return found
 
     def lists_behind(self, recipient: str) -> tuple[ListView, ...]:
         """Return the mailing lists that mail for `recipient`, folded, comes to."""
-        if len(recipient) > _LONGEST or not self.is_hosted(recipient.rpartition("@")[2]):
-            return ()
         try:
             return self._lists[recipient]
         except KeyError:
+            if len(recipient) > _LONGEST or not self.is_hosted(recipient.rpartition("@")[2]):
+                return ()
             found = self._lists[recipient] = self._find_lists(recipient)
             return found
 

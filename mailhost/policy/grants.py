@@ -110,7 +110,7 @@ class Grants:
         """
         view = self._directory.account(account)
         network = network_of(address)
-        if not network or view is None or not view.pop_before_smtp or not self._may_open(address):
+        if not network or view is None or not view.pop_before_smtp or not self.may_open(address):
             return False
         # The latest login is the last one here.
         self._grants.get(network, {}).pop(account, None)
@@ -125,7 +125,7 @@ class Grants:
         here = self._grants.get(address)
         if here is None:
             here = self._grants.get(network_of(address))
-        if not here or not self._may_open(address):
+        if not here or not self.may_open(address):
             return []
         return [
             grant for grant in reversed(here.values()) if grant.until > now and self._stands(grant)
@@ -144,7 +144,7 @@ class Grants:
     def extend(self, grant: Grant, now: float) -> None:
         """A session of this grant's account is still open from there: hold the way open."""
         current = self._grants.get(grant.network, {}).get(grant.account)
-        if current == grant and self._may_open(grant.address) and self._stands(grant):
+        if current == grant and self.may_open(grant.address) and self._stands(grant):
             self._put(replace(grant, until=now + self._seconds))
 
     def expire(self, now: float) -> Iterator[None]:
@@ -163,7 +163,8 @@ class Grants:
                 yield
         self._db.soon("DELETE FROM grant WHERE until < ?", (now - ON_RECORD,))
 
-    def _may_open(self, address: str) -> bool:
+    def may_open(self, address: str) -> bool:
+        """Say whether a login from there opens anything, on this server and in this network."""
         if not self._on:
             return False
         if not self._shut:

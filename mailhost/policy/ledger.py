@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from mailhost.policy.changes import Changes
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import AccountView
+from mailhost.policy.journal import Journal
+from mailhost.policy.messages import ENDED, OVER, Message, begun, entries, replayed
 
 #: Seconds after its last recipient for which a message may still end.
 PATIENCE = 600.0
@@ -29,14 +30,10 @@ REFUSALS_KEPT = 10
 _REMEMBERED = 6 * 3600.0
 #: Messages kept at once; Postfix has some hundred processes, each with one.
 _MOST_MESSAGES = 20_000
-#: Seconds within which the ends of messages are written together.
-_SETTLED_EACH = 0.02
+#: Messages whose end is written at once, of those that end within so many seconds; the ends of
+#: the others are written together.
+_SETTLED_AT_ONCE, _SHORT_WHILE = 5, 0.1
 
-_BEGIN = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"
-_RESERVE = "INSERT INTO recipient VALUES (?, ?)"
-_COUNTED = "UPDATE message SET counted = ? WHERE id = ?"
-_FORGET_RECIPIENTS = "DELETE FROM recipient WHERE message = ?"
-_FORGET = "DELETE FROM message WHERE id = ?"
 _COUNT = """
 INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients, changed = excluded.changed
@@ -49,41 +46,6 @@ _FORGET_REFUSALS = """
 DELETE FROM refusal WHERE account = ? AND id NOT IN
 (SELECT id FROM refusal WHERE account = ? ORDER BY id DESC LIMIT ?)
 """
-# What becomes of different messages can be written in any order, that of one only in this.
-_ORDER = (_BEGIN, _RESERVE, _COUNT, _COUNTED, _FORGET_RECIPIENTS, _FORGET)
-
-
-@dataclass(slots=True, eq=False)
-class Message:
-    """A message on its way in, charged to `account`; "": mail from outside.
-
-    All its recipients belong to the day on which it began. `counted` of them count for good;
-    the others are reserved, unless they were given back (`lapsed`). Of mail from outside only
-    recipients that lead to a mailing list are noted. It is `unsettled` while its end
-    is not on record. `passed` is how often Postfix was told that
-    a recipient is in order, and `told` are the reasons for which another was refused.
-    """
-
-    id: int
-    instance: str
-    account: str
-    domain: str
-    ip: str
-    way: str
-    day: str
-    hour: int
-    last_at: float
-    recipients: dict[str, None] = field(default_factory=dict)
-    counted: int = 0
-    lapsed: bool = False
-    unsettled: bool = False
-    passed: int = 0
-    told: set[str] = field(default_factory=set)
-
-    @property
-    def open(self) -> int:
-        """Return how many of its recipients do not count yet."""
-        return len(self.recipients) - self.counted
 
 
 class Clock:
@@ -113,47 +75,40 @@ class Ledger:
         self._db = db
         self._clock = clock
         self._last = 0
-        db.order(_ORDER)
+        self._journal = Journal(db)
         # By the process of Postfix that speaks of it, which has one at a time.
         self._messages: dict[str, Message] = {}
         # What has ended and is not settled yet, by the key of `count`, and its messages.
         self._ended: dict[tuple[str, str, str, int, str, str], int] = {}
         self._unsettled: list[Message] = []
-        self._settled_at = 0.0
+        self._while_began, self._ends = 0.0, 0
         self._totals: dict[tuple[str, str], int] = defaultdict(int)
         self._domains: dict[tuple[str, str], int] = defaultdict(int)
         highest = "SELECT max((SELECT coalesce(max(changed), 0) FROM count),"
         highest += " (SELECT coalesce(max(changed), 0) FROM refusal))"
         self._changes = Changes(db.query(highest)[0][0], now)
-        self._count_reserved()
-        self._load_messages(now)
+        self._mark: int = db.query("SELECT number FROM settled")[0][0]
+        self._load(now)
         yesterday = clock.hour(now - 86400)[0]
         query = "SELECT account, domain, day, recipients FROM count WHERE day >= ?"
         for account, domain, day, recipients in db.query(query, (yesterday,)):
             self._add(account, domain, day, recipients)
 
-    def _count_reserved(self) -> None:
-        query = (
-            "SELECT account, domain, day, hour, ip, way, sum(open) FROM (SELECT *, (SELECT"
-            " count(*) FROM recipient WHERE message = id) - counted AS open FROM message)"
-            " WHERE open > 0 AND account <> '' GROUP BY account, domain, day, hour, ip, way"
-        )
-        for row in self._db.query(query):
-            self._db.soon(_COUNT, (*row, self._changes.next()))
-        everything = "UPDATE message SET counted = (SELECT count(*) FROM recipient"
-        self._db.soon(f"{everything} WHERE message = id)", ())
-        self._db.flush()
-
-    def _load_messages(self, now: float) -> None:
-        columns = "id, instance, account, domain, ip, way, day, hour"
-        query = f"SELECT {columns}, counted FROM message ORDER BY id"  # noqa: S608 (names above)
-        for *values, counted in self._db.query(query):
-            message = Message(*values, now)  # type: ignore[call-arg]
-            message.passed = message.counted = counted
+    def _load(self, now: float) -> None:
+        """Take up what the journal says, and count all that was reserved."""
+        messages = replayed(self._journal.read(), self._mark, now)
+        for message in messages:
             self._messages[_process(message.instance)] = message
-            self._last = message.id
-            query = "SELECT recipient FROM recipient WHERE message = ?"
-            message.recipients = {row[0]: None for row in self._db.query(query, (message.id,))}
+            self._last = max(self._last, message.id)
+            self._note_end(message)
+        self._rewrite()
+
+    def _rewrite(self) -> None:
+        self.settle()
+        self._db.flush()
+        if not self._db.failing:
+            messages = list(self._messages.values())
+            self._journal.replace(entry for message in messages for entry in entries(message))
 
     def _add(self, account: str, domain: str, day: str, recipients: int) -> None:
         self._totals[account, day] += recipients
@@ -169,6 +124,11 @@ class Ledger:
         """Return the recipients of this account, and of its domain, on a day."""
         return self._totals.get((account.name, day), 0), self._domains.get((account.domain, day), 0)
 
+    def current(self, instance: str) -> Message | None:
+        """Return the message with this instance, if anything was said about it before."""
+        message = self._messages.get(_process(instance))
+        return message if message is not None and message.instance == instance else None
+
     def messages(self) -> Iterable[Message]:
         """Return all that are on their way, and those that ended a short while ago."""
         return self._messages.values()
@@ -180,7 +140,7 @@ class Ledger:
 
         An earlier one of the same process was given up.
         """
-        process = _process(instance)
+        process = instance.partition(".")[0]
         message = self._messages.get(process)
         if message is None:
             return None
@@ -213,27 +173,20 @@ class Ledger:
         if recipient in message.recipients:
             return
         if not message.recipients:
-            self._write(message)
+            self._journal.note(*begun(message))
         message.recipients[recipient] = None
         if message.account:
-            self._add(message.account, message.domain, message.day, 1)
-        self._db.soon(_RESERVE, (message.id, recipient))
+            self._totals[message.account, message.day] += 1
+            self._domains[message.domain, message.day] += 1
+        self._journal.note_quickly(message.id, recipient)
 
     def take_again(self, message: Message, now: float) -> None:
         """Reserve anew what was given back, on the day that it is now."""
         message.lapsed = False
         message.day, message.hour = self._clock.hour(now)
-        self._last += 1
-        message.id = self._last
-        self._write(message)
-        for recipient in message.recipients:
-            self._db.soon(_RESERVE, (message.id, recipient))
+        for entry in entries(message):
+            self._journal.note(*entry)
         self._add(message.account, message.domain, message.day, message.open)
-
-    def _write(self, message: Message) -> None:
-        charged = (message.account, message.domain, message.ip, message.way)
-        values = (message.id, message.instance, *charged, message.day, message.hour)
-        self._db.soon(_BEGIN, values)
 
     def count(self, message: Message, now: float) -> None:
         """Count the reserved recipients of an accepted message; each once for good.
@@ -242,46 +195,70 @@ class Ledger:
         do as ended ones is written for all messages together where many end at once.
         """
         if message.account and message.open:
+            self._note_end(message)
+            if abs(now - self._while_began) > _SHORT_WHILE:
+                self._while_began, self._ends = now, 0
+            self._ends += 1
+            if self._ends <= _SETTLED_AT_ONCE:
+                self.settle()
+
+    def _note_end(self, message: Message) -> None:
+        if message.account and message.open:
             hour = (message.account, message.domain, message.day, message.hour)
             key = (*hour, message.ip, message.way)
             self._ended[key] = self._ended.get(key, 0) + message.open
             message.counted = len(message.recipients)
             message.unsettled = True
             self._unsettled.append(message)
-            if abs(now - self._settled_at) > _SETTLED_EACH:
-                self._settled_at = now
-                self.settle()
 
     def settle(self) -> None:
-        """Write the counts of messages that have ended. To be called each second."""
-        for key, recipients in self._ended.items():
-            self._db.soon(_COUNT, (*key, recipients, self._changes.next()))
+        """Write the counts of messages that have ended."""
+        if not self._unsettled:
+            return
+        self._mark += 1
+        counted, gone = [], []
         for message in self._unsettled:
             message.unsettled = False
-            if self._messages.get(_process(message.instance)) is message:
-                self._db.soon(_COUNTED, (message.counted, message.id))
+            if message.gone:
+                gone.append(message.id)
             else:
-                self._unwrite(message)
+                counted.append((message.id, message.counted))
+        self._journal.note(ENDED, self._mark, counted, gone)
+        for key, recipients in self._ended.items():
+            self._db.soon(_COUNT, (*key, recipients, self._changes.next()))
+        self._db.soon("UPDATE settled SET number = ?", (self._mark,))
         self._ended.clear()
         self._unsettled.clear()
+
+    def close(self) -> None:
+        """Write what waits and close the journal."""
+        self.settle()
+        self._db.flush()
+        self._journal.close()
+
+    def tidy(self) -> None:
+        """Settle what waits for it, and keep the journal short. To be called each second."""
+        if self._journal.is_long:
+            self._rewrite()
+        else:
+            self.settle()
 
     def give_back(self, message: Message) -> None:
         """Give the recipients of a message back, but for those that count by now."""
         if message.account and message.open and not message.lapsed:
+            if message.unsettled:
+                self.settle()
             message.lapsed = True
             self._add(message.account, message.domain, message.day, -message.open)
-            self._unwrite(message)
+            self._journal.note(OVER, message.id)
 
     def _forget(self, process: str) -> None:
         message = self._messages.pop(process)
+        message.gone = True
         self.give_back(message)
         # What has ended is on record until it is settled.
         if message.recipients and not message.lapsed and not message.unsettled:
-            self._unwrite(message)
-
-    def _unwrite(self, message: Message) -> None:
-        self._db.soon(_FORGET_RECIPIENTS, (message.id,))
-        self._db.soon(_FORGET, (message.id,))
+            self._journal.note(OVER, message.id)
 
     def refuse(
         self, account: str, reason: str, limit: int, reached: int, recipient: str, now: float

@@ -12,12 +12,14 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailhost.config import HostConfig
 from mailhost.policy import texts
 from mailhost.policy.directory import AccountView, Directory, ListView
 from mailhost.policy.grants import Grants
-from mailhost.policy.ledger import Ledger, Message
+from mailhost.policy.ledger import Ledger
+from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
 
 #: Answers that are no refusal (access(5), SMTPD_POLICY_README).
@@ -31,8 +33,8 @@ LATER = "421 4.3.0 Try again later: this message took too long, and was forgotte
 # Postfix asks nothing without an instance, which has some 25 characters.
 CONFUSED = "451 4.3.5 Server configuration error"
 _LONGEST_INSTANCE = 100
-# Of an address (RFC 5321, 4.5.3.1).
-_LONGEST = 254
+#: Of an address (RFC 5321, 4.5.3.1).
+LONGEST = 254
 
 _log = logging.getLogger("mailhost.policy")
 
@@ -47,20 +49,22 @@ class Refusal:
     what: str = ""
 
 
-def fold(address: str, directory: Directory) -> str:
-    """Return an address as it is counted: the domain in lower case, and all of one that is ours.
+def fold(address: str, directory: Directory) -> tuple[str, bool]:
+    """Return an address as it is counted, and whether its domain is ours.
 
-    What is too long for an address, and for memory, is told apart by a hash.
+    The domain is in lower case, of one that is ours the whole address. What is too long for an
+    address, and for memory, is told apart by a hash.
     """
-    if len(address) > _LONGEST:
-        return hashlib.sha256(address.encode()).hexdigest()
+    if len(address) > LONGEST:
+        return hashlib.sha256(address.encode()).hexdigest(), False
     local_part, at, domain = address.rpartition("@")
     domain = domain.lower()
     if directory.is_hosted(domain):
-        local_part = local_part.lower()
-    return f"{local_part}{at}{domain}"
+        return address.lower(), True
+    return f"{local_part}{at}{domain}", False
 
 
+@lru_cache(10_000)
 def size_of(text: str) -> int:
     """Return a message's size in bytes as Postfix says it, 0 where it does not."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
@@ -109,14 +113,16 @@ class Rules:
         if message is None or (account is not None and not message.account):
             ip = request.client_address
             message = self._ledger.begin(request.instance, account, ip, way, now)
-        recipient = fold(request.recipient, self._directory)
+        recipient, hosted = fold(request.recipient, self._directory)
         if recipient not in message.recipients or message.lapsed:
-            lists = self._directory.lists_behind(recipient)
+            lists = self._directory.lists_behind(recipient) if hosted else ()
             refused = self._judge(account, message, lists, request, now)
             if refused is not None:
                 return self._refuse(refused, account, message, request, now)
             if message.lapsed:
                 self._ledger.take_again(message, now)
+            if lists:
+                message.listed = True
             if account is not None or lists:
                 self._ledger.reserve(message, recipient)
         if context == "relay":
@@ -150,7 +156,8 @@ class Rules:
         if context == "rcpt" and not so_far:
             return None, "login", None
         if not accounts or so_far:
-            return None, "login", Refusal("no-login", limit=self._window)
+            minutes = self._window if self._grants.may_open(request.client_address) else 0
+            return None, "login", Refusal("no-login", limit=minutes)
         return accounts[0], "login", Refusal("sender", what=sender or "<>")
 
     def _judge(
@@ -230,7 +237,7 @@ class Rules:
             return Refusal("account", what=message.account)
         if account is not None and size > account.limits.message_bytes:
             return Refusal("size", account.limits.message_bytes, size)
-        for recipient in message.recipients:
+        for recipient in message.recipients if message.listed else ():
             lists = self._directory.lists_behind(recipient)
             if refused := _over_list(account, lists, size):
                 return refused
@@ -247,7 +254,7 @@ class Rules:
         if account is not None:
             # It would not be counted.
             return LATER
-        lists = self._directory.lists_behind(fold(request.recipient, self._directory))
+        lists = self._directory.lists_behind(fold(request.recipient, self._directory)[0])
         if refused := _over_list(None, lists, size_of(request.size)):
             return self._refuse(refused, None, None, request, now)
         return PASS

@@ -1,24 +1,9 @@
 -- What the policy daemon remembers over a restart. Times are UNIX seconds; `changed` are
 -- numbers that only grow, by which the panel finds what is new to it.
 
--- Messages on their way, each with its recipients; `counted` of them are in `count` by now. Of
--- mail from outside (no account) there are those that lead to a mailing list.
-CREATE TABLE IF NOT EXISTS message (
-    id INTEGER PRIMARY KEY,
-    instance TEXT NOT NULL,
-    account TEXT NOT NULL,
-    domain TEXT NOT NULL,
-    ip TEXT NOT NULL,
-    way TEXT NOT NULL CHECK (way IN ('login', 'auth')),
-    day TEXT NOT NULL,
-    hour INTEGER NOT NULL,
-    counted INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS recipient (
-    message INTEGER NOT NULL,
-    recipient TEXT NOT NULL,
-    PRIMARY KEY (message, recipient)
-) STRICT, WITHOUT ROWID;
+-- Up to which number the journal's marks hold: what they say is counted is in `count`.
+CREATE TABLE IF NOT EXISTS settled (number INTEGER NOT NULL) STRICT;
+INSERT INTO settled SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM settled);
 
 -- Recipients of messages that were accepted.
 CREATE TABLE IF NOT EXISTS count (

@@ -39,6 +39,8 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
     ),
     "account": ("550 5.7.1", "The account {account} does not exist any more"),
 }
+# Where no login opens anything: to receive first would not help.
+_NO_WAY = "Send with your password: a mere login to receive lets nobody send from here"
 _MOST = 400
 
 
@@ -51,6 +53,8 @@ def refusal(reason: str, *, hang_up: bool = False, help_url: str = "", **figures
     if hang_up:
         code = f"521{code[3:]}"
     limit = figures.get("limit", 0)
+    if reason == "no-login" and not limit:
+        words = _NO_WAY
     text = words.format(**{"about": size(limit if isinstance(limit, int) else 0), **figures})
     see = f"; see {help_url}" if help_url else ""
     return f"{code} {_plain(text)[: _MOST - len(see)]}{see}"

@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from mailhost.records import Address, Entry, HostedDomain, Mailbox, Record
+from mailhost.records import Address, Entry, HostedDomain, Mailbox, MailingList, Record
 from mailhost.store.database import Database
 from mailhost.store.lines import Lines
 from mailhost.store.projections import Projections, derived_addresses
@@ -46,10 +46,12 @@ class Store(Database):
         changed = self.records.put(entries)
         domains = [item for item in changed if item.entry.key.startswith("domain:")]
         mailboxes = [item for item in changed if item.entry.key.startswith("mailbox:")]
+        lists = [item for item in changed if item.entry.key.startswith("list:")]
         addresses, names = self._affected(changed), [item.name for item in domains]
         before = self.lines.now(addresses, names)
         self.projections.follow_domains(domains)
         self.projections.follow_mailboxes(mailboxes, now)
+        self.projections.follow_lists(lists)
         for address in addresses:
             self.projections.follow_address(address)
         self.lines.mark_changed(before, self.lines.now(addresses, names))
@@ -61,6 +63,8 @@ class Store(Database):
             for record in (item.old, item.entry.record):
                 if isinstance(record, Mailbox | Address):
                     addresses[record.address] = None
+                elif isinstance(record, MailingList):
+                    addresses.update(dict.fromkeys(record.addresses))
             if isinstance(item.entry.record, Mailbox):
                 # Brought back under another name: the one it was deleted by is no longer kept.
                 details = self.trash.details(item.entry.record.mailbox_id)
@@ -74,7 +78,7 @@ class Store(Database):
         return addresses
 
     def _addresses_of(self, domain: str) -> Iterator[str]:
-        for table in ("mailbox", "address", "trash"):
+        for table in ("mailbox", "address", "trash", "list"):
             query = f"SELECT address FROM {table} WHERE domain = ?"  # noqa: S608 (names above)
             yield from (row[0] for row in self._db.execute(query, (domain,)))
 
@@ -146,7 +150,8 @@ class Store(Database):
         return self.lines.at("domains", domain) is not None
 
     def leads_to(self, address: str) -> list[str]:
-        """Return where mail for `address` goes next, in lower case; itself for a mailbox.
+        """Return where mail for `address` goes next, in lower case; itself for a mailbox
+        or a mailing list.
 
         The catch-all counts where nothing else exists.
         """
@@ -155,7 +160,7 @@ class Store(Database):
         ).fetchall()
         if rows and self.hosted(address.rpartition("@")[2]):
             return [row[0] for row in rows]
-        if self.projections.mailbox_at(address):
+        if self.projections.mailbox_at(address) or self.projections.list_at(address):
             return [address]
         catch_all = "@" + address.rpartition("@")[2]
         if address == catch_all or self.trash.holds(address):

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+#: What schema.sql makes; migrations/N_to_M.sql bring an older database there.
+VERSION = 2
+
 
 class Database:
     """The open database. To be changed only by who holds the server's lock."""
@@ -29,9 +32,25 @@ class Database:
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            schema = resources.files("mailhost.store").joinpath("schema.sql").read_text()
-            self._db.executescript(f"BEGIN EXCLUSIVE; {schema} COMMIT;")
+        version = self._version()
+        if version == 0:
+            self._run("schema.sql")
+        while 0 < version < VERSION:
+            self._run(f"migrations/{version}_to_{version + 1}.sql")
+            version = self._version()
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _run(self, name: str) -> None:
+        """Run a script of ours, all of it or nothing."""
+        script = resources.files("mailhost.store").joinpath(name).read_text()
+        try:
+            self._db.executescript(f"BEGIN EXCLUSIVE; {script} COMMIT;")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Close the database."""

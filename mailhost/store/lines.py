@@ -14,7 +14,7 @@ Place = tuple[str, str]
 """A map's name and a key in it."""
 
 # The maps that have a line about an address.
-_ADDRESS_MAPS = ("mailboxes", "aliases", "refused")
+_ADDRESS_MAPS = ("mailboxes", "aliases", "refused", "transport")
 # Keys asked for by one query.
 _CHUNK = 500
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from mailhost.records import Address, Entry, HostedDomain, Mailbox
+from mailhost.records import Address, Entry, HostedDomain, Mailbox, MailingList
 from mailhost.store.records import Changed, Records
 from mailhost.store.trash import Trash
 
@@ -33,7 +33,7 @@ def _mailbox_line(*values: object) -> str:
 
 
 class Projections:
-    """The tables mailbox, address, destination and domain."""
+    """The tables mailbox, address, destination, list and domain."""
 
     def __init__(self, db: sqlite3.Connection, records: Records, trash: Trash) -> None:
         """Take the open database, what follows from what, and where deleted mailboxes go."""
@@ -99,6 +99,19 @@ class Projections:
             ),
         )
 
+    def follow_lists(self, changed: Iterable[Changed]) -> None:
+        """Follow changes of mailing lists."""
+        for item in changed:
+            self._db.execute("DELETE FROM list WHERE list = ?", (item.name,))
+            if isinstance(item.entry.record, MailingList):
+                self._put_list(item.entry.record)
+
+    def _put_list(self, record: MailingList) -> None:
+        self._db.executemany(
+            "INSERT INTO list VALUES (?, ?, ?)",
+            [(address, record.domain, record.address) for address in record.addresses],
+        )
+
     def _put_domain(self, record: HostedDomain) -> None:
         self._db.execute(
             "INSERT INTO domain VALUES (?, ?, ?)", (record.name, record.fixed_address, record.home)
@@ -139,6 +152,8 @@ class Projections:
             self._put_mailbox(record, entry.change)
         elif isinstance(record, Address):
             self._put_address(record.address, record.domain, record.destinations, derived=False)
+        elif isinstance(record, MailingList):
+            self._put_list(record)
         elif isinstance(record, HostedDomain):
             self._put_domain(record)
 
@@ -151,7 +166,7 @@ class Projections:
     def anew(self) -> None:
         """Make all tables from the records anew; mailboxes on their way stay."""
         self._db.execute("DELETE FROM mailbox WHERE state = 'open'")
-        for table in ("domain", "address", "destination"):
+        for table in ("domain", "address", "destination", "list"):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (names above)
         for entry in self._records.live():
             self.fill(entry)
@@ -162,6 +177,11 @@ class Projections:
     def mailbox_at(self, address: str) -> bool:
         """Say whether a mailbox has this address of its own."""
         query = "SELECT 1 FROM mailbox WHERE address = ? AND state <> 'closing'"
+        return self._db.execute(query, (address,)).fetchone() is not None
+
+    def list_at(self, address: str) -> bool:
+        """Say whether this is an address of a mailing list."""
+        query = "SELECT 1 FROM list WHERE address = ?"
         return self._db.execute(query, (address,)).fetchone() is not None
 
     def hosted_domains(self) -> list[str]:
@@ -188,6 +208,8 @@ class Projections:
                 )
             elif isinstance(record, Address):
                 yield record.address, ", ".join(record.destinations)
+            elif isinstance(record, MailingList):
+                yield record.address, " ".join(sorted(record.addresses))
             elif isinstance(record, HostedDomain):
                 yield record.name, f"{record.fixed_address} {record.home}"
 
@@ -204,6 +226,11 @@ class Projections:
                 "SELECT address, (SELECT group_concat(destination, ', ') FROM destination"
                 " WHERE destination.address = address.address)"
                 " FROM address WHERE derived = 0 ORDER BY address"
+            )
+        elif kind == "list":
+            yield from self._db.execute(
+                "SELECT list, group_concat(address, ' ') FROM (SELECT * FROM list ORDER BY address)"
+                " GROUP BY list ORDER BY list"
             )
         else:
             yield from self._db.execute(

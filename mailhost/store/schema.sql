@@ -50,6 +50,16 @@ CREATE TABLE destination (
     PRIMARY KEY (address, position)
 ) STRICT, WITHOUT ROWID;
 
+-- The addresses of mailing lists: of each `list` the one that members post to, and the one
+-- to which copies that cannot be delivered come back.
+CREATE TABLE list (
+    address TEXT PRIMARY KEY,
+    domain TEXT NOT NULL,
+    list TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX list_by_list ON list (list);
+CREATE INDEX list_by_domain ON list (domain);
+
 -- Deleted mailboxes whose mail is still there. A stray directory has no name.
 CREATE TABLE trash (
     mailbox_id TEXT PRIMARY KEY,
@@ -65,7 +75,7 @@ CREATE INDEX trash_by_domain ON trash (domain);
 
 -- Keys whose line in a Postfix map may not be what the map_ views say.
 CREATE TABLE dirty (
-    map TEXT NOT NULL CHECK (map IN ('domains', 'mailboxes', 'aliases', 'refused')),
+    map TEXT NOT NULL CHECK (map IN ('domains', 'mailboxes', 'aliases', 'refused', 'transport')),
     key TEXT NOT NULL,
     PRIMARY KEY (map, key)
 ) STRICT, WITHOUT ROWID;
@@ -82,7 +92,24 @@ CREATE VIEW map_mailboxes (key, value) AS
 SELECT m.address, m.address
 FROM mailbox AS m
 WHERE m.state IN ('open', 'restoring')
-AND EXISTS (SELECT 1 FROM domain WHERE domain.name = m.domain);
+AND EXISTS (SELECT 1 FROM domain WHERE domain.name = m.domain)
+UNION ALL
+SELECT l.address, l.address
+FROM list AS l
+WHERE EXISTS (SELECT 1 FROM domain WHERE domain.name = l.domain)
+AND NOT EXISTS (
+    SELECT 1 FROM mailbox AS m
+    WHERE m.address = l.address AND m.state IN ('open', 'restoring')
+);
+
+-- To the daemon that sends a list's mail on; a mailbox of the same address comes first.
+CREATE VIEW map_transport (key, value) AS
+SELECT l.address, 'lists:unix:private/lists-lmtp'
+FROM list AS l
+WHERE EXISTS (SELECT 1 FROM domain WHERE domain.name = l.domain)
+AND NOT EXISTS (
+    SELECT 1 FROM mailbox AS m WHERE m.address = l.address AND m.state <> 'closing'
+);
 
 -- An address may name itself to keep a copy: only while it has a mailbox.
 -- A deleted mailbox's address leads to itself, or the catch-all would take its mail.
@@ -116,6 +143,7 @@ AND NOT EXISTS (
 )
 AND NOT EXISTS (
     SELECT 1 FROM destination AS d WHERE d.address = t.address AND d.folded <> d.address
-);
+)
+AND NOT EXISTS (SELECT 1 FROM list AS l WHERE l.address = t.address);
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

@@ -40,6 +40,7 @@ def shell() -> Iterator[Product]:
             list(pool.map(lambda address: add(made, address), addresses))
         made.manage("add_forward", "kaikei@sakura.example", "ito@sakura.example")
         made.manage("add_forward", "toharm@sakura.example", "harm@sakura.example")
+        # Two domains with their accounts, six accounts, two addresses, and the plan's limits.
         assert f"{SERVER}: 13 applied, 0 failed" in apply_now(made)
         yield made
 

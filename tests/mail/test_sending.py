@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailhost.records import PlanLimits
+from mailhost.records import MailingList, PlanLimits
 from tests.mail.conftest import Site, applied, new_site
 from tests.mail.posting import Answer, command, finish, of_size, offer, people, post, reached
 from tests.servers import PASSWORD, MailServer
@@ -442,6 +442,31 @@ def test_larger_messages_are_an_option_of_an_account(server: MailServer, source:
         assert finish(client, of_size(5 * MEGABYTE)).ok
         offer(client, site.fixed.address, "friend@outside.test")
         assert finish(client, of_size(5 * MEGABYTE + 1)).refuses(521, "5.3.4", "5")
+
+
+def test_list_takes_75_kilobytes_and_a_byte_more_is_refused_for_the_list_alone(
+    site: Site, source: str
+) -> None:
+    club = MailingList("club", site.domain, "Club", site.fixed.address, "anyone")
+    site.put(club, site.address("all", site.at("step")), site.address("step", club.address))
+    site.server.receive(site.fixed.name, source)
+    size = 75 * 1024
+    for address in (club.address, site.at("all")):
+        for way in (site.server.smtp(source), site.server.submission(site.fixed.name)):
+            with way as client:
+                # Said before: the others get it.
+                options = f" SIZE={size + 1}"
+                to = ["friend@outside.test", address, site.at("postmaster")]
+                answers = offer(client, site.fixed.address, *to, options=options)
+                assert [answer.ok for answer in answers] == [True, False, True]
+                assert answers[1].refuses(552, "5.2.3", club.address, "75 KB")
+                assert finish(client, of_size(size + 1)).ok
+                assert offer(client, site.fixed.address, address, options=f" SIZE={size}")[0].ok
+                assert finish(client, of_size(size)).ok
+                # Found at the end: nobody gets it.
+                assert all(answer.ok for answer in offer(client, site.fixed.address, *to))
+                answer = finish(client, of_size(size + 1))
+                assert answer.refuses(521, "5.2.3", club.address, "75 KB")
 
 
 def test_mail_from_outside_may_be_as_large_as_the_server_takes(site: Site, source: str) -> None:

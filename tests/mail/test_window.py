@@ -63,7 +63,9 @@ def test_login_counts_for_a_minute_a_second_one_longer_and_an_open_session_all_t
 
 def test_where_many_strangers_share_an_address_no_login_opens_it(site: Site) -> None:
     site.server.receive(site.fixed.name, CLOSED)
-    assert not may_send(site, CLOSED)
+    with site.server.smtp(CLOSED) as client:
+        answer = offer(client, site.fixed.address, "friend@outside.test")[0]
+        assert answer.refuses(550, "5.7.1", "Send with your password")
     with site.server.submission(site.fixed.name, source=CLOSED) as client:
         assert post(client, site.fixed.address, "friend@outside.test")[-1].ok
 

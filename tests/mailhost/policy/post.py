@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from mailhost.policy.ledger import Clock, Ledger
+from mailhost.policy.repeats import Repeats
 from mailhost.policy.request import Request
 from mailhost.policy.rules import Rules
 from mailhost.records import HostedDomain, MailingList, PlanLimits
@@ -24,6 +25,12 @@ class Post(Logins):
         self.clock_of_days = Clock(self.config.time_zone)
         self.ledger = Ledger(self.db, self.clock_of_days, self.now)
         self.rules = Rules(self.config, self.directory, self.grants, self.ledger)
+        self.repeats = Repeats(self.directory, self.ledger)
+
+    def stop(self) -> None:
+        """End, all written."""
+        self.ledger.close()
+        super().stop()
 
     def plan(self, **limits: Any) -> None:
         """Give the accounts' plan these limits in place of the usual ones."""

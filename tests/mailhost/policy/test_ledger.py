@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mailhost.policy import ledger
+from mailhost.policy import journal, ledger, messages
 from tests.mailhost.policy.post import SENDER, Message, Post, news, people
 
 
@@ -66,9 +67,6 @@ def test_restart_between_the_end_and_its_repetition(post: Post) -> None:
     message = post.message()
     message.to(*people(3))
     assert message.end() == "DUNNO"
-    # As after kill -9: whatever waits for the next second is lost.
-    post.db.flush()
-    post.db._writes.clear()
     post.restart()
     assert message.end() == "DUNNO"
     assert (post.used(), post.on_record()) == (3, 3)
@@ -101,7 +99,60 @@ def test_failed_commit_is_made_up_for(post: Post) -> None:
     assert (post.used(), post.on_record()) == (2, 2)
 
 
-def _kept(post: Post, message: Message) -> ledger.Message:
+def lines(post: Post) -> list[str]:
+    return (post.root / "policy" / "journal").read_text().splitlines()
+
+
+def test_journal_that_was_torn_is_read_as_far_as_it_goes(post: Post) -> None:
+    post.message().to(*people(3))
+    file = post.root / "policy" / "journal"
+    ends = [b"[1,", b'["begin", 2, "x', b"\xff\n", b"\n", b'nonsense\n[7,"a@b.test"]\n', b"[]\n"]
+    ends += [b'["begin"]\n', b"[[1], 2]\n", b'["ended", "x", 1, 2]\n', b'["over", []]\n', b"1\n"]
+    for end in ends:
+        post.stop()
+        file.write_bytes(file.read_bytes() + end)
+        post.start()
+        assert post.used() == 3
+
+
+def test_full_disk_costs_the_answer_and_nothing_else(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = post.message()
+    message.to(*people(2))
+    told: list[bool] = []
+
+    def full(file: int, data: bytes) -> int:
+        return write(file, data[:5])
+
+    write = os.write
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        message.to(*people(3))
+        post.db.then(told.append)
+        assert (told, post.db.failing) == ([False], True)
+    post.db.flush()
+    assert not post.db.failing
+    assert len(lines(post)) == 1 + 3
+    post.restart()
+    assert post.used() == 3
+
+
+def test_killed_between_the_mark_and_the_count(post: Post) -> None:
+    """What is marked as counted in the journal, and in the database not yet, is counted then."""
+    messages = [post.message(process=f"p{n}") for n in range(3)]
+    for message in messages:
+        message.to(*people(2))
+    kept = [_kept(post, message) for message in messages]
+    post.ledger._journal.note("ended", 10**6, [(kept[0].id, 2)], [kept[1].id])
+    for _ in range(3):
+        post.restart()
+        assert (post.used(), post.on_record()) == (6, 6)
+    assert messages[0].end() == "DUNNO"
+    assert post.on_record() == 6
+
+
+def _kept(post: Post, message: Message) -> messages.Message:
     [found] = [kept for kept in post.ledger.messages() if kept.instance == message.instance]
     return found
 
@@ -140,9 +191,46 @@ def test_what_is_over_is_forgotten(post: Post) -> None:
     post.now += 32 * 86400
     post.ledger.expire(post.now)
     assert post.used() == post.on_record() == 0
-    for query in ("SELECT * FROM message", "SELECT * FROM recipient", "SELECT * FROM count"):
-        assert post.db.query(query) == []
+    assert post.db.query("SELECT * FROM count") == []
     assert not post.ledger._totals
+    post.restart()
+    assert lines(post) == []
+
+
+def test_journal_is_kept_short_and_says_the_same(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_one = post.message()
+    open_one.to(*people(3))
+    for n in range(20):
+        message = post.message()
+        message.to(*people(2, f"m{n}-"))
+        message.end()
+    monkeypatch.setattr(journal, "MOST_BYTES", 1000)
+    before = len(lines(post))
+    post.now += 700
+    post.ledger.expire(post.now)
+    post.ledger.take_again(_kept(post, open_one), post.now)
+    post.ledger.tidy()
+    assert len(lines(post)) == 1 + 3 < before
+    assert open_one.to("p0@outside.test", "more@outside.test") == "DUNNO"
+    post.restart()
+    assert open_one.to(*people(3)) == "DUNNO"
+    assert (post.used(), post.on_record()) == (44, 44)
+
+
+def test_what_has_ended_counts_though_more_was_given_up(post: Post) -> None:
+    message = post.message(process="1a2b")
+    message.to(*people(2))
+    message.end()
+    again = post.message(process="1a2c")
+    again.to(*people(3))
+    again.end()
+    again.to("more@outside.test")
+    post.message(process="1a2c").to("other@outside.test")
+    assert post.used() == 2 + 3 + 1
+    post.restart()
+    assert post.used() == post.on_record() == 2 + 3 + 1
 
 
 def test_counts_never_differ_from_what_was_accepted(post: Post) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 import random
+import re
 import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ from hypothesis import strategies as st
 from mailhost.policy import directory, ledger, protocol
 from mailhost.policy.protocol import MOST_REQUEST, PolicyServer
 from mailhost.policy.request import Malformed, Reader, Request
-from tests.mailhost.policy.post import SENDER, Post
+from mailhost.records import PlanLimits, Record
+from tests.mailhost.policy.logins import ALICE
+from tests.mailhost.policy.post import SENDER, Post, news
 
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
 INPUTS = 1_000_000 if SOAK else 100_000
@@ -104,6 +108,44 @@ def test_reader_agrees_with_a_plain_dictionary(requests: list[list[tuple[str, st
             assert plain["request"] != "smtpd_access_policy"
         else:
             assert read._asdict() == {name: plain.get(name, "") for name in Request._fields}
+
+
+def test_reader_is_not_led_astray_by_the_request_before() -> None:
+    chance = random.Random(1)
+    reader = Reader()
+    lines = ASKED[:-1].split("\n")
+    data = ASKED[:-1].encode()
+    before: dict[str, str] = {}
+    repeated = 0
+    for _ in range(20_000):
+        way = chance.random()
+        if way < 0.1:
+            data = ASKED[:-1].encode()
+        elif way < 0.9:
+            # One more recipient of the same message, or what only looks like it.
+            value = chance.choice(
+                [b"x@outside.test", b"", b"=", b"a\nsize=9", b"\xff", b"a\nrecipient=b", b"\n"]
+            )
+            data = re.sub(rb"(?m)^recipient=.*$", lambda _: b"recipient=" + value, data)  # noqa: B023
+        else:
+            data = bent(chance, lines)
+        text = data.decode("utf-8", "backslashreplace")
+        try:
+            plain = dict(line.split("=", 1) for line in text.split("\n"))
+        except ValueError:
+            plain = {}
+        if (recipient := reader.repeated(data)) is not None:
+            assert plain == before | {"recipient": recipient}
+            repeated += 1
+            continue
+        try:
+            read = reader.read(data)
+        except Malformed:
+            assert plain.get("request") != "smtpd_access_policy"
+        else:
+            assert read._asdict() == {name: plain.get(name, "") for name in Request._fields}
+        before = plain
+    assert repeated > 1000
 
 
 @pytest.mark.parametrize(
@@ -214,7 +256,7 @@ def serve(post: Post, test: Callable[[Served], Awaitable[None]]) -> None:
     """Run a test beside a server."""
 
     async def main() -> None:
-        server = PolicyServer(post.db, post.directory, post.rules, post.clock)
+        server = PolicyServer(post.db, post.directory, post.rules, post.repeats, post.clock)
         path = str(post.root / "socket")
         loop = asyncio.get_running_loop()
         listening = await loop.create_unix_server(server.connection, path)
@@ -334,21 +376,29 @@ def test_more_connections_than_allowed_are_refused(
     serve(post, test)
 
 
-def test_nothing_is_answered_before_it_is_committed(post: Post) -> None:
+def test_nothing_is_answered_before_it_is_on_record(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test(served: Served) -> None:
         assert await served.ask() == b"action=DUNNO\n\n"
-        post.db._db.execute("PRAGMA busy_timeout = 0")
-        with sqlite3.connect(post.root / "policy" / "policy.sqlite3") as other:
-            other.execute("BEGIN IMMEDIATE")
-            later = QUESTION.replace(b"friend@", b"other@")
-            assert await served.ask(later) == b""
-            assert await served.ask(later) == b""
-            other.rollback()
-        other.close()
+        other = QUESTION.replace(b"friend@", b"other@")
+        end = QUESTION.replace(b"=submission", b"=end_submission")
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "write", lambda *_: 0)
+            for _ in range(2):
+                assert await served.ask(other) == b""
         post.db.flush()
-        assert await served.ask(later) == b"action=DUNNO\n\n"
-        assert post.used() == 2
-        assert post.db.query("SELECT count(*) FROM recipient") == [(2,)]
+        assert await served.ask(other) == b"action=DUNNO\n\n"
+        post.db._db.execute("PRAGMA busy_timeout = 0")
+        with closing(sqlite3.connect(post.db.path)) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            for _ in range(2):
+                assert await served.ask(end) == b""
+            lock.rollback()
+        post.db.flush()
+        assert await served.ask(end) == b"action=DUNNO\n\n"
+        post.restart()
+        assert post.used() == post.on_record() == 2
 
     serve(post, test)
 
@@ -361,3 +411,48 @@ def test_error_of_ours_costs_one_connection(post: Post, monkeypatch: pytest.Monk
         assert await served.ask() == b"action=DUNNO\n\n"
 
     serve(post, test)
+
+
+def test_one_more_recipient_of_a_message_is_judged_like_the_first(
+    post: Post, tmp_path: Path
+) -> None:
+    """By the quick way and by the rules alone: the same answers and counts, whatever comes."""
+    chance = random.Random(1)
+    plain = Post(tmp_path / "other")
+    recipients = [*(f"p{n}@outside.test" for n in range(9)), "P1@OUTSIDE.test", "x" * 300]
+    recipients += ["bob@example.com", "BOB@example.com", "news@example.com", ""]
+
+    def both(*records: Record) -> None:
+        post.put(*records)
+        plain.put(*records)
+
+    async def test(served: Served) -> None:
+        reader, writer = await served.connect()
+        most = 0
+        for number in range(300):
+            instance = f"a.65a.{number:x}.0".encode()
+            size = chance.choice([b"10", b"10", b"100000", b"4000000"])
+            sender = chance.choice([ALICE.address, ALICE.address, "", "info@example.com", "x@y.z"])
+            for _ in range(chance.randrange(1, 12)):
+                question = QUESTION.replace(b"1a2b.65a.1.0", instance).replace(b"1234", size)
+                question = question.replace(
+                    b"sender=alice@example.com", f"sender={sender}".encode()
+                )
+                recipient = chance.choice(recipients).encode()
+                question = question.replace(b"friend@outside.test", recipient)
+                writer.write(question)
+                answer = await asyncio.wait_for(reader.readuntil(b"\n\n"), 5)
+                action = plain.rules.answer(Reader().read(question[:-2]), plain.now)
+                assert answer == f"action={action}\n\n".encode()
+                if chance.random() < 0.03:
+                    both(replace(ALICE, recipients_per_message=chance.randrange(4, 8)))
+                if chance.random() < 0.02:
+                    post.now = plain.now = post.now + 700
+            assert post.used() == plain.used()
+            most = max(most, post.used())
+        assert most > 5
+        writer.close()
+
+    both(news(), PlanLimits("light", recipients_per_message=6, recipients_per_day=400))
+    serve(post, test)
+    plain.close()

@@ -1,0 +1,119 @@
+"""What a list reads in a message and writes into a member's copy; all else stays as it came.
+
+Only the header is parsed, by the standard library; the lines of a copy are those that were
+posted, so that signatures of the body (DKIM, S/MIME) stay good.
+"""
+
+from __future__ import annotations
+
+import re
+from email import message_from_bytes, policy
+from email.header import Header
+from email.message import Message
+from email.utils import getaddresses
+
+from mailhost.lists.leaving import token
+from mailhost.records import MailingList
+
+#: Marks what a list has sent on, whatever other lists make of List-Id.
+LOOP = "X-PlusMail-List"
+# Headers that are the list's own to say (RFC 2369, RFC 2919, RFC 8058), with their folded lines.
+_OURS = re.compile(
+    rb"^(?:List-(?:Id|Unsubscribe|Unsubscribe-Post|Post)|Precedence|Return-Path|Bcc)[ \t]*:"
+    rb"[^\n]*\n(?:[ \t][^\n]*\n)*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_RECEIVED = re.compile(rb"\AReceived:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
+
+
+def split(content: bytes) -> tuple[bytes, bytes]:
+    """Return a message's header, its last line end included, and what follows it."""
+    for number, line in _lines(content):
+        if line in (b"\n", b"\r\n"):
+            return content[:number], content[number:]
+    return content, b""
+
+
+def _lines(content: bytes) -> list[tuple[int, bytes]]:
+    found, start = [], 0
+    while start < len(content):
+        end = content.find(b"\n", start) + 1 or len(content)
+        found.append((start, content[start:end]))
+        if content[start:end] in (b"\n", b"\r\n"):
+            break
+        start = end
+    return found
+
+
+def header_of(content: bytes) -> Message:
+    """Return the parsed header alone."""
+    return message_from_bytes(split(content)[0], policy=policy.compat32)
+
+
+def size(content: bytes) -> int:
+    """Return how long the message was when it came: without our own Received line, in bytes."""
+    return len(content) - len(match[0] if (match := _RECEIVED.match(content)) else b"")
+
+
+def authors(header: Message) -> list[str]:
+    """Return the addresses of the header's From lines, in lower case."""
+    values = [str(value) for value in header.get_all("From", [])]
+    return [address.lower() for _, address in getaddresses(values) if address]
+
+
+def has_passed(header: Message, list_address: str) -> bool:
+    """Say whether this list has sent the message on before."""
+    marks = [str(value).strip().lower() for value in header.get_all(LOOP, [])]
+    ids = [str(value).lower() for value in header.get_all("List-Id", [])]
+    return list_address in marks or any(list_id(list_address) in text for text in ids)
+
+
+def is_automatic(header: Message) -> bool:
+    """Say whether a program wrote the message by itself (RFC 3834, section 5)."""
+    word = str(header.get("Auto-Submitted", "no")).partition(";")[0].strip().lower()
+    return word != "no" or header.get_content_type() == "multipart/report"
+
+
+def list_id(address: str) -> str:
+    """Return the list's List-Id in its angle brackets (RFC 2919)."""
+    return f"<{address.replace('@', '.')}>"
+
+
+def for_member(content: bytes, mailing_list: MailingList, member: str) -> bytes:
+    """Return a member's copy: the list's own headers anew, all else byte for byte."""
+    header, body = split(content)
+    newline = b"\r\n" if b"\r\n" in header else b"\n"
+    title = Header(mailing_list.title, "utf-8", 60, "List-Id").encode()
+    if mailing_list.title.isascii():
+        title = '"' + mailing_list.title.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    own = [
+        f"{LOOP}: {mailing_list.address}",
+        f"List-Id: {title} {list_id(mailing_list.address)}",
+        f"List-Post: <mailto:{mailing_list.address}>",
+        "Precedence: list",
+    ]
+    if mailing_list.leave_url and mailing_list.leave_key:
+        link = f"{mailing_list.leave_url}/{token(mailing_list.leave_key, member)}"
+        own += [
+            f"List-Unsubscribe: <{link}>",
+            "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+        ]
+    lines = "\n".join(own).replace("\n", newline.decode()).encode() + newline
+    return lines + _OURS.sub(b"", header) + body
+
+
+def failed_recipients(content: bytes) -> list[str]:
+    """Return whom a delivery status notification (RFC 3464) says mail cannot reach for good."""
+    failed = []
+    for part in message_from_bytes(content, policy=policy.compat32).walk():
+        if part.get_content_type() != "message/delivery-status":
+            continue
+        payload = part.get_payload()
+        for block in payload if isinstance(payload, list) else ():
+            if not isinstance(block, Message):
+                continue
+            kind, _, address = str(block.get("Final-Recipient", "")).partition(";")
+            action = str(block.get("Action", "")).strip().lower()
+            if kind.strip().lower() == "rfc822" and action == "failed":
+                failed.append(address.strip().strip("<>").lower())
+    return failed

@@ -1,0 +1,123 @@
+"""The lists' plain functions: judging, copies, leave links, reports, and the queue's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailhost.lists import message, posting
+from mailhost.lists.leaving import member_of, token
+from mailhost.lists.queue import Queue, arrived
+from mailhost.records import MailingList, RecordError
+
+KEY = "cd" * 32
+LIST = MailingList(
+    "club", "example.com", "Club", "o@x.test", "members", ("Ann@x.test",), "https://p.test/l", KEY
+)
+MAIL = b"Received: by here\r\n\tfor you\r\nFrom: Ann <ann@x.test>\r\nSubject: s\r\n\r\nbody\r\n"
+
+
+def test_a_link_is_good_for_its_member_and_nobody_else() -> None:
+    good = token(KEY, "Ann@x.test")
+    assert member_of(KEY, good) == "ann@x.test"
+    assert member_of("ab" * 32, good) is None
+    other = token(KEY, "bob@x.test")
+    assert member_of(KEY, f"{other.partition('.')[0]}.{good.partition('.')[2]}") is None
+    assert member_of(KEY, good + "A") is None
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_check_of_a_link(text: str) -> None:
+    assert member_of(KEY, text) is None
+
+
+def test_a_copy_keeps_what_came_and_says_the_list() -> None:
+    copy = message.for_member(MAIL + b"\xff.\r\n", LIST, "Ann@x.test")
+    assert copy.endswith(MAIL + b"\xff.\r\n")
+    own = copy[: -len(MAIL) - 4].decode()
+    assert 'List-Id: "Club" <club.example.com>\r\n' in own
+    assert "Precedence: list\r\n" in own
+
+
+def test_headers_that_are_the_lists_to_say_are_replaced() -> None:
+    posted = b"List-Unsubscribe: <x>,\r\n <y>\r\nPrecedence: bulk\r\n" + MAIL
+    copy = message.for_member(posted, LIST, "Ann@x.test")
+    assert b"<y>" not in copy
+    assert b"bulk" not in copy
+    assert copy.count(b"Precedence") == 1
+
+
+@pytest.mark.parametrize(
+    ("sender", "author", "posters", "allowed"),
+    [
+        ("ann@x.test", "ann@x.test", "members", True),
+        ("ann@x.test", "eve@x.test", "members", False),
+        ("eve@x.test", "ann@x.test", "members", False),
+        ("o@x.test", "O@x.test", "owner", True),
+        ("ann@x.test", "ann@x.test", "owner", False),
+        ("eve@x.test", "eve@x.test", "anyone", True),
+    ],
+)
+def test_who_may_post(sender: str, author: str, posters: str, allowed: bool) -> None:
+    record = MailingList("club", "example.com", "Club", "o@x.test", posters, LIST.members)
+    content = f"From: {author}\r\n\r\nx".encode()
+    verdict = posting.judge(record, sender, content, 1000)
+    assert verdict.post is allowed
+    assert verdict.answer.startswith("250" if allowed else "550 5.7.1")
+
+
+def test_what_is_too_large_is_refused_for_good() -> None:
+    edge = MAIL + b"x" * (1000 + posting.ADDED_BYTES - message.size(MAIL))
+    assert posting.judge(LIST, "ann@x.test", edge, 1000).post
+    assert posting.judge(LIST, "ann@x.test", edge + b"x", 1000).answer.startswith("552 5.2.3")
+
+
+def test_bounces_and_automatic_answers_are_passed_over() -> None:
+    assert posting.judge(LIST, "", MAIL, 1000) == posting.Verdict(False, posting.PASSED_OVER)
+    automatic = b"Auto-Submitted: auto-generated\r\n" + MAIL
+    assert not posting.judge(LIST, "ann@x.test", automatic, 1000).post
+    assert not posting.judge(
+        LIST, "ann@x.test", b"List-Id: <club.example.com>\r\n" + MAIL, 1000
+    ).post
+
+
+def test_a_report_tells_who_cannot_be_reached() -> None:
+    report = (
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
+        b"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; a\n\n"
+        b"Final-Recipient: rfc822; Ann@x.test\nAction: failed\nStatus: 5.1.1\n\n"
+        b"Final-Recipient: rfc822; bob@x.test\nAction: delayed\n\n--b--\n"
+    )
+    assert message.failed_recipients(report) == ["ann@x.test"]
+    assert message.failed_recipients(MAIL) == []
+
+
+def test_a_list_whose_bounce_address_would_be_too_long_may_not_exist() -> None:
+    with pytest.raises(RecordError):
+        MailingList("a" * 60, "example.com", "Club", "o@x.test")
+
+
+def test_the_queue_outlives_its_process(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "q")
+    queue.take("club@example.com", ("a@x.test", "b@x.test"), MAIL)
+    first = queue.waiting(10)[0]
+    queue.begin(first)
+    again = Queue(tmp_path / "q")
+    assert again.begun() == [first]
+    assert again.content(first.post) == MAIL
+    for copy in again.waiting(10):
+        again.done(copy)
+    assert again.waiting(10) == []
+
+
+def test_only_a_copy_that_was_taken_as_a_whole_has_arrived(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert not arrived(log, "ab12")
+    begun = "smtpd[1]: 4jZP: client=localhost[127.0.0.1], orig_queue_id=ab12\n"
+    log.write_text(f"Nov 25 16:15:35 h {begun}")
+    assert not arrived(log, "ab12")
+    log.write_text(f"Nov 25 16:15:35 h p/{begun}Nov 25 h p/qmgr[2]: 4jZP: from=<x>, size=1\n")
+    assert arrived(log, "ab12")
