@@ -15,7 +15,7 @@ from tests import factories
 from tests.conftest import Cast, logged_in
 from tests.races import Meanwhile, at_once, meeting
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
 TAKEN = "Error: User exists. Choose another username."
 
 

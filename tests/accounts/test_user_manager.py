@@ -230,6 +230,7 @@ def queries_with(cast: Cast, client: Client, number: int) -> int:
     return len(queries)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [10, 1000, 10_000])
 def test_list_takes_the_same_eight_queries_at_any_number_of_accounts(
     cast: Cast, sakura: Client, number: int

@@ -61,6 +61,7 @@ def test_compiled_catalogues_say_what_the_texts_say(catalogue: polib.POFile) -> 
     assert compiled == {(entry.msgctxt, entry.msgid): texts(entry) for entry in catalogue}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("xgettext"), reason="no gettext here")
 def test_every_text_in_the_code_is_in_the_catalogues(tmp_path: Path) -> None:
     for name in [*SOURCES, "locale"]:

@@ -17,6 +17,8 @@ from propagation.models import Change
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
 
+pytestmark = pytest.mark.long
+
 METHODS = ["get", "post", "put", "patch", "delete", "head", "options"]
 # Pages that belong to nobody in particular; what they show is the login's own.
 FOR_EVERYBODY = {

@@ -130,6 +130,7 @@ def test_new_forward_taken_back_opens_no_circle_through_the_catch_all(
 # Length and width.
 
 
+@pytest.mark.long
 def test_ten_steps_are_allowed_and_eleven_refused(com: Domain) -> None:
     chain(com, 10)
     assert refusal(com, "s0", "s1@example.com").code == "deep"
@@ -147,6 +148,7 @@ def test_chain_is_too_long_wherever_the_new_link_stands(com: Domain) -> None:
     s5.lead(["t2@example.com"])
 
 
+@pytest.mark.long
 def test_thousand_addresses_are_allowed_and_one_more_refused(com: Domain) -> None:
     parts = [f"part{number:02}" for number in range(48)]
     for part in parts:

@@ -180,6 +180,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_projections_and_dirty_marks_follow_any_history(

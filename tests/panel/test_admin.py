@@ -47,6 +47,7 @@ def busy(cast: Cast) -> Account:
     return account
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("label", OURS)
 def test_list_and_rows_open_and_show_no_hash(busy: Account, operator: Client, label: str) -> None:
     model = next(one for one in admin.site._registry if one._meta.label_lower == label)
@@ -248,6 +249,7 @@ def test_outbox_is_found_by_address_domain_kind_state_and_server(
     assert found(operator, label, f"server__id__exact={elsewhere.pk}") == ["Add the plan standard"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("label", "text", "rows"),
     [

@@ -11,6 +11,8 @@ from accounts.models import Account, Domain, Plan, User
 from propagation.models import Change, MailServer
 from tests import factories
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def demo(db: None, settings: Settings, tmp_path: Path) -> Path:

@@ -13,6 +13,8 @@ from mailhost.host import Status
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
 
+pytestmark = pytest.mark.long
+
 # What a narrow screen's style sheet would take from a table.
 ROLES = {
     "table": "table",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k8Vq2-pL0zXw9RtYb3NmJh7GfDs5Aq1We4Zc6Vu8Io"
 PRODUCTION = {

@@ -17,7 +17,7 @@ from tests import factories
 from tests.conftest import Cast
 from tests.races import Meanwhile, at_once, meeting
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
 
 
 @pytest.fixture

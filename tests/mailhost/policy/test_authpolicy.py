@@ -46,6 +46,7 @@ def test_login_by_pop_or_imap_opens_the_way(logins: Logins) -> None:
         logins.now += 3600
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fields",
     [

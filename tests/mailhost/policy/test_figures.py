@@ -158,6 +158,7 @@ def test_cursor_of_something_else_is_refused(logins: Logins, cursor: str) -> Non
         read(logins, cursor)
 
 
+@pytest.mark.long
 def test_reading_is_cheap_at_100_000_accounts(logins: Logins) -> None:
     logins.db.close()
     with closing(sqlite3.connect(logins.root / "policy" / "policy.sqlite3")) as db, db:

@@ -413,6 +413,7 @@ def test_error_of_ours_costs_one_connection(post: Post, monkeypatch: pytest.Monk
     serve(post, test)
 
 
+@pytest.mark.long
 def test_one_more_recipient_of_a_message_is_judged_like_the_first(
     post: Post, tmp_path: Path
 ) -> None:

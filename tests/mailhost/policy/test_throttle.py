@@ -281,6 +281,7 @@ def test_switched_off_it_judges_nothing_and_counts_nothing(tmp_path: Path) -> No
     logins.close()
 
 
+@pytest.mark.long
 def test_tables_and_memory_stay_small(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "MOST_FAILURES", 500)
     monkeypatch.setattr(throttle, "_MOST_NOTES", 50)
