@@ -126,10 +126,8 @@ def why_no_servers() -> str:
 
 
 def become_root() -> None:
-    """Start again through sudo."""
-    known = {"DATABASE_URL", "PLUSMAIL_VAR", "PROPAGATION_DELAY", "SECRET_KEY", "SWEEP_SECONDS"}
-    known |= {place.setting(name) for name in Ports().by_name(with_servers=True)}
-    kept = ",".join(sorted(known & set(os.environ)))
+    """Start again through sudo, with every setting that was given."""
+    kept = ",".join(sorted(place.settings() & set(os.environ)))
     options = [f"--preserve-env={kept}"] if kept else []
     command = ["sudo", *options, "--", sys.executable, "-B", "-m", "standalone"]
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
