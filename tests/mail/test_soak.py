@@ -20,6 +20,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ from tests.servers import PASSWORD, MailServer, free_ports, mail_server, mailbox
 
 pytestmark = [pytest.mark.servers, pytest.mark.soak, pytest.mark.timeout(3600 if SOAK else 300)]
 
-MESSAGES, KILLS = (20_000, 10) if SOAK else (2_000, 3)
+MESSAGES, KILLS = (20_000, 10) if SOAK else (2_000, 2)
 SESSIONS, ACCOUNTS = 200, 40
 DOMAIN = "soak.example.com"
 #: Seconds after which a session tries again what was put off, and until it gives a command up.
@@ -222,9 +223,10 @@ def open_sessions(server: MailServer, boxes: Sequence[Mailbox]) -> list[Session]
         account, source = boxes[number % ACCOUNTS], f"127.0.{30 + number // 100}.{number % 100 + 1}"
         # Of each account's five sessions two or three.
         by_password = (number + number // ACCOUNTS) % 2 == 0
-        if not by_password:
-            server.receive(account.name, source)
         sessions.append(Session(server, account, source, by_password))
+    receiving = [(each.account.name, each.source) for each in sessions if not each.by_password]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda customer: server.receive(*customer), receiving))
     return sessions
 
 
