@@ -12,11 +12,11 @@ import pytest
 from mailhost import instance
 from mailhost.__main__ import main
 from mailhost.config import load_config
-from mailhost.host import Host
+from mailhost.host import Host, Status
 from mailhost.instance import InstanceError, missing_programs
 from mailhost.paths import Paths
 from mailhost.policy.directory import Directory, Limits
-from mailhost.records import Address, HostedDomain, Mailbox
+from mailhost.records import Address, Entry, HostedDomain, Mailbox
 from tests.earlier import OUTBOUND, SIZE, make_earlier
 from tests.idle import idle_server
 from tests.mailhost.policy.logins import ALICE
@@ -73,6 +73,18 @@ def test_daemons_ask_for_init_instead_of_failing(earlier: Path) -> None:
     for server in ("policy", "lists"):
         with pytest.raises(InstanceError, match="run init again"):
             instance.run(earlier, server)
+
+
+def test_worker_goes_on_before_init(earlier: Path) -> None:
+    new = HostedDomain("example.org", "alice@example.com")
+    sales = Address("sales", "example.org", ("alice@example.com",))
+    with Host(earlier) as host, host.lock():
+        number = host.highest_change()
+        outcomes = host.apply(
+            [Entry(new.key, number + 1, new), Entry(sales.key, number + 2, sales)]
+        )
+        assert {outcome.status for outcome in outcomes.values()} == {Status.APPLIED}, outcomes
+        assert host.lookup("sales@example.org") == ["alice@example.com"]
 
 
 def test_init_brings_everything_up_to_date_and_keeps_what_is_there(earlier: Path) -> None:
