@@ -25,6 +25,11 @@ _OUTBOUND = re.compile(
 )
 
 
+# What a new server had before customers could send by it: below what an account may send today,
+# or no more than that, so that Postfix would answer before the policy daemon.
+_BEFORE_SENDING = {"message_size_limit": 10 * 1024 * 1024, "max_recipients": 100}
+
+
 class ConfigError(HostError):
     """A setting the servers could not be run with; the message names it."""
 
@@ -190,7 +195,7 @@ class HostConfig:
 
 
 def load_config(root: Path) -> HostConfig:
-    """Read `host.json`. Raises ConfigError, also when there is none."""
+    """Read `host.json`, of this version or an earlier one. ConfigError, also if there is none."""
     file = root / "host.json"
     try:
         values = json.loads(file.read_text())
@@ -207,7 +212,17 @@ def load_config(root: Path) -> HostConfig:
         if name not in types:
             raise ConfigError(f"host.json: there is no setting {name}")
         _must(type(value).__name__ == types[name], name)
-    return HostConfig(**values)
+    return HostConfig(**_of_today(values))
+
+
+def _of_today(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what an earlier version wrote because it had nothing else, and is in the way now.
+
+    What it did not know yet, or is left out, is what a new server has.
+    """
+    if "submission_port" in values:
+        return values
+    return {name: value for name, value in values.items() if _BEFORE_SENDING.get(name) != value}
 
 
 def _listenable(text: str) -> bool:

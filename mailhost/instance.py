@@ -170,6 +170,8 @@ def run(root: Path, server: str) -> int:
     load_config(paths.root)
     if problem := missing_programs():
         raise InstanceError(problem)
+    if server in OWN_MODULES and not paths.policy_key.exists():
+        raise InstanceError(f"{paths.root} was made by an earlier version: run init again first.")
     with _only_one(paths, server):
         stop(root, server)
         process = subprocess.Popen(_command(paths, server), start_new_session=True)

@@ -1,5 +1,7 @@
 """App configuration."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,3 +9,7 @@ class PanelConfig(AppConfig):
     """Home, the name-taken assistant, confirmations."""
 
     name = "panel"
+
+    def ready(self) -> None:
+        """Register the checks of what the pages need."""
+        import_module("panel.checks")

@@ -9,12 +9,14 @@ from propagation.models import MailServer, NotHere
 def report_in(server: MailServer) -> str:
     """Ask each of its servers for an answer, note the trouble, and return it.
 
-    "" means that all answered. Raises NotHere on a machine without this server.
+    "" means that all answered: `seen_at` tells when they last did. Raises NotHere on a
+    machine without this server.
     """
     root = server.host().root
     found = {part: instance.problem_of(root, part) for part in instance.SERVERS}
     trouble = "; ".join(f"{part} {problem}" for part, problem in found.items() if problem)
-    MailServer.objects.filter(pk=server.pk).update(seen_at=now(), trouble=trouble[:500])
+    answered = {} if trouble else {"seen_at": now()}
+    MailServer.objects.filter(pk=server.pk).update(trouble=trouble[:500], **answered)
     return trouble
 
 

@@ -7,7 +7,7 @@ either side was brought back, or after somebody edited a server's files by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,9 +16,12 @@ from django.db import transaction
 from mailhost.host import Difference, Host
 from mailhost.records import Record
 from propagation.apply import apply_due
-from propagation.models import Change, MailServer, one_at_a_time
+from propagation.models import Change, MailServer, one_at_a_time, parts
 from propagation.numbers import number_above
 from propagation.sources import source_of, sources
+
+#: Records mended in one transaction. After an update all may differ, and edits wait for each.
+AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +51,22 @@ def repair(server: MailServer) -> tuple[list[Mismatch], list[Difference]]:
         differences = host.repair()
         suspects = list(_mismatches(server, host))
         newest = host.highest_change()
-    mended = []
     with transaction.atomic():
         one_at_a_time()
         number_above(newest)
-        for suspect in suspects:
-            if mismatch := _still(server, suspect):
-                mended.append(mismatch)
-                Change.objects.propose(
-                    server, before=mismatch.found, after=mismatch.wanted, delay=timedelta()
-                )
+    mended = [item for some in parts(suspects, AT_ONCE) for item in _propose(server, some)]
     apply_due(server)
     return mended, differences
+
+
+@transaction.atomic
+def _propose(server: MailServer, suspects: Sequence[Mismatch]) -> list[Mismatch]:
+    """Make a change that is due at once for each that still differs, and return those."""
+    one_at_a_time()
+    mended = [found for suspect in suspects if (found := _still(server, suspect))]
+    for item in mended:
+        Change.objects.propose(server, before=item.found, after=item.wanted, delay=timedelta())
+    return mended
 
 
 def _mismatches(server: MailServer, host: Host) -> Iterator[Mismatch]:

@@ -80,6 +80,8 @@ class SendingHour(models.Model):
 
         LOGIN = "login", _("after receiving (POP before SMTP)")
         AUTH = "auth", _("with the password (SMTP AUTH)")
+        # For mail that a webmail program will submit; nothing is counted so yet.
+        WEBMAIL = "webmail", _("from webmail")
 
     account = models.ForeignKey(
         Account, models.CASCADE, db_index=False, verbose_name=_("POP account")
@@ -87,7 +89,7 @@ class SendingHour(models.Model):
     day = models.DateField(_("day"))
     hour = models.PositiveSmallIntegerField(_("hour"))
     address = models.GenericIPAddressField(_("sent from"))
-    way = models.CharField(_("way"), max_length=5, choices=Way.choices)
+    way = models.CharField(_("way"), max_length=10, choices=Way.choices)
     recipients = models.PositiveIntegerField(_("recipients"))
 
     objects = SendingHourQuerySet.as_manager()
@@ -101,7 +103,9 @@ class SendingHour(models.Model):
                 name="sending_hour_once", fields=["account", "day", "hour", "address", "way"]
             ),
             models.CheckConstraint(name="sending_hour_of_a_day", condition=Q(hour__lte=23)),
-            models.CheckConstraint(name="sending_hour_way", condition=Q(way__in=["login", "auth"])),
+            models.CheckConstraint(
+                name="sending_hour_way", condition=Q(way__in=["login", "auth", "webmail"])
+            ),
         ]
         indexes = [models.Index(name="sending_hour_by_day", fields=["day"])]
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from standalone.place import CHECKOUT, HOST, SERVER, Ports, Refused
 
 SERVER_PROGRAMS = ("postfix", "postmap", "smtp-sink", "dovecot", "doveadm")
 OPEN_FILES = 8192
+CATCH_UP_TRIES = 5
 # The demo's mail for other domains goes into files, also where an earlier version let none leave.
 OUTSIDE = f"smtp:[{HOST}]:"
 NOWHERE = "error:5.7.1 This server sends no mail to other domains"
@@ -70,6 +72,7 @@ def run() -> int:
             (var / name).mkdir(mode=0o700, exist_ok=True)
         # SQLite takes over an empty file, and gives its journals the same mode.
         place.write_closed(var / "panel.sqlite3")
+        had_server = (place.mailhost_root(var) / "host.json").exists()
         if not why_none:
             prepare_server(var, ports)
             place.make_outside(var)
@@ -88,7 +91,9 @@ def run() -> int:
         supervisor = Supervisor(
             parts,
             environ=environ,
-            on_ready=lambda: greet(var, ports, environ, with_servers=not why_none),
+            on_ready=lambda: greet(
+                var, ports, environ, with_servers=not why_none, had_server=had_server
+            ),
         )
         status = supervisor.run()
     say(f"stopped: {supervisor.failure}" if supervisor.failure else "stopped.")
@@ -121,10 +126,8 @@ def why_no_servers() -> str:
 
 
 def become_root() -> None:
-    """Start again through sudo."""
-    known = {"DATABASE_URL", "PLUSMAIL_VAR", "PROPAGATION_DELAY", "SECRET_KEY", "SWEEP_SECONDS"}
-    known |= {place.setting(name) for name in Ports().by_name(with_servers=True)}
-    kept = ",".join(sorted(known & set(os.environ)))
+    """Start again through sudo, with every setting that was given."""
+    kept = ",".join(sorted(place.settings() & set(os.environ)))
     options = [f"--preserve-env={kept}"] if kept else []
     command = ["sudo", *options, "--", sys.executable, "-B", "-m", "standalone"]
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
@@ -210,12 +213,36 @@ def call(module: str, *arguments: str, environ: dict[str, str] | None = None) ->
         raise Refused(f"`{module} {' '.join(arguments)}` failed; its words are above.")
 
 
-def greet(var: Path, ports: Ports, environ: dict[str, str], *, with_servers: bool) -> None:
-    """Let the pages know at once that the mail server answers, then greet the newcomer."""
+def greet(
+    var: Path, ports: Ports, environ: dict[str, str], *, with_servers: bool, had_server: bool
+) -> None:
+    """Let the pages know at once that the mail server answers, then greet the newcomer.
+
+    A server that was there before (`had_server`) may have been made by an earlier version.
+    """
     if with_servers:
         call("django", "check_servers", environ=environ)
+    if with_servers and had_server:
+        catch_up(environ)
     delay = environ["PROPAGATION_DELAY"]
     print(welcome(var, ports, delay=delay, with_servers=with_servers), flush=True)
+
+
+def catch_up(environ: dict[str, str]) -> None:
+    """Bring the mail server to what the panel wants, which earlier versions said in fewer words."""
+    command = [sys.executable, "-m", "django", "reconcile", "--repair"]
+    for _ in range(CATCH_UP_TRIES):
+        done = subprocess.run(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False,
+        )  # fmt: skip
+        if not done.returncode:
+            break
+        # The worker may be at work on the same server.
+        time.sleep(1)
+    words = done.stdout.splitlines()[-1:]
+    if words != ["0 difference(s) mended."]:
+        say(f"comparing the mail server with the panel: {' '.join(words)}")
 
 
 def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:

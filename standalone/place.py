@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -76,6 +77,12 @@ class Ports:
 
 #: What steers `make run` itself, apart from the ports; `.env.example` explains each.
 SWITCHES = ("WITHOUT_MAIL_SERVER",)
+
+
+def settings() -> set[str]:
+    """Return the names of all settings, which `.env.example` documents."""
+    documented = (CHECKOUT / ".env.example").read_text()
+    return set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", documented, re.MULTILINE))
 
 
 def setting(port_name: str) -> str:

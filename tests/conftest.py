@@ -7,6 +7,7 @@ is live unless a test changes it.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -19,6 +20,13 @@ from tests import factories
 from tests.snapshot import Snapshot
 
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
+
+
+def tell(figure: str) -> None:
+    """Print what a soak has measured; `pytest -s` shows it."""
+    sys.stdout.write(f"\n{figure}\n")
+
+
 # Fixed examples, so that a test that passed yesterday passes today; `make soak` looks further.
 hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis_settings.register_profile("soak", max_examples=5000, deadline=None, database=None)

@@ -38,7 +38,7 @@ class Sent:
     """Recipients of an account's mail within one hour of a day, from one address by one way.
 
     `day` is YYYY-MM-DD and `hour` 0 to 23 by the mail server's time zone; `way` is "login"
-    (POP-before-SMTP) or "auth".
+    (POP-before-SMTP), "auth" or "webmail".
     """
 
     account: str

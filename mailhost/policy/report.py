@@ -16,6 +16,7 @@ from mailhost.policy import figures
 from mailhost.policy.directory import AccountView, Directory
 from mailhost.policy.texts import size
 
+_WAYS_OF_SENDING = {"login": "after a login", "auth": "password", "webmail": "webmail"}
 # Writes a moment (UNIX seconds) by the server's time zone.
 _Clock = Callable[[float], str]
 
@@ -74,7 +75,7 @@ def _today(account: AccountView, sent: list[figures.Sent], day: str) -> Iterator
     if limits.domain_recipients_per_day:
         yield f"{account.domain}: {domain} of {limits.domain_recipients_per_day} recipients"
     for (address, way), count in used.most_common():
-        yield f"  {count} from {address} ({'password' if way == 'auth' else 'after a login'})"
+        yield f"  {count} from {address} ({_WAYS_OF_SENDING[way]})"
     yield (
         f"a message: {limits.recipients_per_message} recipients,"
         f" {size(limits.message_bytes)}, to a list {size(limits.list_message_bytes)}"

@@ -5,14 +5,14 @@
 CREATE TABLE IF NOT EXISTS settled (number INTEGER NOT NULL) STRICT;
 INSERT INTO settled SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM settled);
 
--- Recipients of messages that were accepted.
+-- Recipients of messages that were accepted. Nothing counts as `webmail` before there is one.
 CREATE TABLE IF NOT EXISTS count (
     account TEXT NOT NULL,
     domain TEXT NOT NULL,
     day TEXT NOT NULL,
     hour INTEGER NOT NULL,
     ip TEXT NOT NULL,
-    way TEXT NOT NULL CHECK (way IN ('login', 'auth')),
+    way TEXT NOT NULL CHECK (way IN ('login', 'auth', 'webmail')),
     recipients INTEGER NOT NULL,
     changed INTEGER NOT NULL,
     PRIMARY KEY (account, domain, day, hour, ip, way)

@@ -156,8 +156,9 @@ class Migration(migrations.Migration):
                         choices=[
                             ("login", "after receiving (POP before SMTP)"),
                             ("auth", "with the password (SMTP AUTH)"),
+                            ("webmail", "from webmail"),
                         ],
-                        max_length=5,
+                        max_length=10,
                         verbose_name="way",
                     ),
                 ),
@@ -186,7 +187,8 @@ class Migration(migrations.Migration):
                         condition=models.Q(("hour__lte", 23)), name="sending_hour_of_a_day"
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("way__in", ["login", "auth"])), name="sending_hour_way"
+                        condition=models.Q(("way__in", ["login", "auth", "webmail"])),
+                        name="sending_hour_way",
                     ),
                 ],
             },

@@ -22,6 +22,14 @@ def test_new_limit_is_one_change_for_all_accounts(cast: Cast) -> None:
     assert change.after["recipients_per_day"] == 2000
 
 
+def test_larger_mailboxes_are_a_change_of_the_plan(cast: Cast) -> None:
+    cast.plan.mailbox_bytes = 50_000_000
+    cast.plan.save()
+    record = Change.objects.pending().get().entry().record
+    assert isinstance(record, PlanLimits)
+    assert record.mailbox_bytes == 50_000_000
+
+
 def test_saving_a_plan_that_stays_as_it_was_is_no_change(cast: Cast) -> None:
     cast.plan.name_en = "Another name"
     cast.plan.save()

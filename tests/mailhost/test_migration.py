@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mailhost.records import HostedDomain, MailingList
 from mailhost.store import Store
+from tests.earlier import SCHEMA
 
 LIST = MailingList("club", "example.com", "Club", "o@x.test")
 DOMAIN = HostedDomain("example.com", "example@example.com")
@@ -21,24 +22,13 @@ def _shape(path: Path) -> list[tuple[str, str]]:
 
 
 def _old(path: Path) -> None:
-    """Take a store back to version 1, as far as the migration can tell."""
-    Store(path).close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript(
-            "DROP VIEW map_transport; DROP VIEW map_mailboxes; DROP VIEW map_aliases;"
-            "DROP VIEW map_refused; DROP TABLE list; DROP TABLE dirty;"
-            "CREATE TABLE dirty (map TEXT NOT NULL CHECK (map IN ('domains', 'mailboxes',"
-            " 'aliases', 'refused')), key TEXT NOT NULL, PRIMARY KEY (map, key))"
-            " STRICT, WITHOUT ROWID;"
-            "CREATE VIEW map_mailboxes (key, value) AS SELECT address, address FROM mailbox;"
-            "CREATE VIEW map_refused (key, value) AS SELECT address, 'x' FROM trash;"
-            "CREATE VIEW map_aliases (key, value) AS SELECT key, key FROM map_refused;"
-            "INSERT INTO dirty VALUES ('aliases', 'a@example.com'); PRAGMA user_version = 1;"
-        )
+    """Make a store of version 1; only a version in between could have lists in it."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(SCHEMA.read_text())
+        db.execute("INSERT INTO dirty VALUES ('aliases', 'a@example.com')")
         for record in (LIST, DOMAIN):
-            db.execute(
-                "INSERT INTO record VALUES (?, 1, ?)", (record.key, json.dumps(record.value()))
-            )
+            value = json.dumps(record.value())
+            db.execute("INSERT INTO record VALUES (?, 1, ?)", (record.key, value))
         db.execute("INSERT INTO domain VALUES (?, ?, '')", (DOMAIN.name, DOMAIN.fixed_address))
 
 

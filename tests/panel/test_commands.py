@@ -137,7 +137,9 @@ def test_customer_with_a_weak_password_is_not_added(
 
 def test_machine_without_a_mail_server_says_so(cast: Cast) -> None:
     factories.make_account(cast.com, "info")
-    assert run("apply_changes") == ""
+    due = [change.due_at for change in Change.objects.pending()]
+    assert run("apply_changes") == run("apply_changes", now=True) == ""
+    assert [change.due_at for change in Change.objects.pending()] == due
     with pytest.raises(CommandError, match="does not run on this machine"):
         run("apply_changes", "mail1.plusmail.test")
     assert "No mail server runs on this machine" in run("check_servers")

@@ -36,6 +36,10 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def test_deployment_checks_pass(environ: dict[str, str]) -> None:
+    forgotten = manage("check", "--deploy", **environ)
+    assert forgotten.returncode != 0
+    assert "collectstatic" in forgotten.stderr
+    assert manage("collectstatic", "--noinput", "-v0", **environ).returncode == 0
     done = manage("check", "--deploy", "--fail-level", "WARNING", **environ)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
@@ -67,3 +71,23 @@ def test_cookies_are_secure_where_the_panel_is(environ: dict[str, str]) -> None:
 def test_models_and_migrations_agree(environ: dict[str, str]) -> None:
     done = manage("makemigrations", "--check", "--dry-run", **environ)
     assert done.returncode == 0, done.stdout
+
+
+def test_failing_page_shows_its_words_without_static_files(environ: dict[str, str]) -> None:
+    code = (
+        "from django.test import RequestFactory;"
+        "from django.views.defaults import server_error;"
+        "print(server_error(RequestFactory().get('/')).content.decode())"
+    )
+    done = manage("shell", "-v0", "-c", code, **environ)
+    assert "/static/css/plusmail.css" in done.stdout, done.stderr
+
+
+def test_beat_makes_its_own_directory(environ: dict[str, str], tmp_path: Path) -> None:
+    var = tmp_path / "new"
+    code = (
+        "from celery.beat import Service; from celery.signals import beat_init;"
+        "from plusmail.celery import app; beat_init.send(sender=Service(app))"
+    )
+    done = manage("shell", "-v0", "-c", code, **environ | {"PLUSMAIL_VAR": str(var)})
+    assert (var / "beat").stat().st_mode & 0o777 == 0o700, done.stderr

@@ -18,13 +18,14 @@ from accounts.models import Account, DeletedAccount, Domain
 from forwarding import assistant, removal
 from mailhost.host import Host
 from mailhost.instance import missing_programs
-from mailhost.records import Address, Entry
+from mailhost.records import Address, Entry, Record, record_from
 from propagation import health, reconcile
 from propagation.apply import Report, apply_due
 from propagation.cancel import cancel
 from propagation.models import Cause, Change, ChangeState, MailServer, NotHere
 from tests import factories
 from tests.conftest import Cast
+from tests.earlier import earlier_value
 from tests.servers import MailServer as Running
 from tests.servers import mail_server
 
@@ -63,7 +64,7 @@ class Site:
         assert self.apply().applied == 1
         return account
 
-    def tamper(self, *entries: tuple[str, Address | None]) -> None:
+    def tamper(self, *entries: tuple[str, Record | None]) -> None:
         """Change the server behind the panel's back."""
         with self.running.host.lock():
             number = self.running.host.highest_change()
@@ -280,6 +281,34 @@ def test_emptied_trash_is_gone_from_server_and_panel(site: Site, settings: Setti
     assert account.pk.hex not in {lost.mailbox_id for lost in site.running.host.trash()}
 
 
+def test_records_of_an_earlier_version_become_todays(site: Site) -> None:
+    plan = site.cast.plan
+    with site.running.host.lock():
+        held = {entry.key: entry.record for entry in site.running.host.records()}
+        assert site.running.host.apply([Entry(plan.record().key, 10**6, None)])
+    for key in ("domain:example.com", "mailbox:example"):
+        record = held[key]
+        assert record
+        site.tamper((key, record_from(key, earlier_value(key, record.value()))))
+    site.row.refresh_from_db()
+    mismatches, differences = reconcile.repair(site.row)
+    assert {mismatch.key for mismatch in mismatches} == {
+        "plan:standard",
+        "domain:example.com",
+        "mailbox:example",
+    }
+    assert not differences
+    assert reconcile.compare(site.row) == ([], [])
+
+
+def test_new_limit_of_a_plan_reaches_the_server(site: Site) -> None:
+    plan = site.cast.plan
+    plan.mailbox_bytes = 50_000_000
+    plan.save()
+    assert site.apply().applied == 1
+    assert site.running.host.record("plan:standard")[1] == plan.record()
+
+
 # How the server is.
 
 
@@ -288,11 +317,13 @@ def test_server_that_answers_is_seen_and_one_that_does_not_is_named(site: Site) 
     assert health.report_in(site.row) == ""
     site.row.refresh_from_db()
     assert site.row.answers()
+    answered_at = site.row.seen_at
     site.running.stop("dovecot")
     try:
         assert "dovecot" in health.report_in(site.row)
         site.row.refresh_from_db()
         assert not site.row.answers()
+        assert site.row.seen_at == answered_at
         assert "dovecot" in site.row.trouble
         with pytest.raises(CommandError):
             call_command("check_servers", stdout=io.StringIO())

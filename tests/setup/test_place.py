@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from standalone import place
+from standalone.__main__ import become_root
 from standalone.place import HOST, Ports, Refused
 
 
@@ -121,3 +122,16 @@ def test_two_checkouts_far_away_do_not_share_their_data() -> None:
     )
     assert one != other
     assert len(str(one)) < 30
+
+
+def test_every_setting_goes_through_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execvp", lambda _file, command: started.append(command))
+    monkeypatch.setenv("TRASH_DAYS", "3")
+    monkeypatch.setenv("WITHOUT_MAIL_SERVER", "")
+    monkeypatch.setenv("EDITOR", "ed")
+    become_root()
+    [kept] = [word for word in started[0] if word.startswith("--preserve-env=")]
+    names = kept.partition("=")[2].split(",")
+    assert {"TRASH_DAYS", "WITHOUT_MAIL_SERVER"} <= {*names}
+    assert "EDITOR" not in names

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from standalone import processes
-from standalone.place import HOST, Ports, setting
+from standalone import place, processes
+from standalone.place import HOST, Ports, mailhost_root, setting
+from tests.earlier import make_earlier
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = "PLUSMAIL is ready."
@@ -147,10 +148,19 @@ def status_of(port: int, path: str) -> int:
     return status
 
 
+def manage(var: Path, *arguments: str) -> str:
+    environ = place.environment(os.environ, var=var, ports=Ports(), with_servers=True)
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
 @needs_root
 def test_everything_answers_and_ctrl_c_leaves_nothing_twice_over(
     start: Callable[..., Running], var: Path, ports: Ports
 ) -> None:
+    """The second time on the data of an earlier version, as after an update."""
     running = start()
     running.wait_ready()
     assert status_of(ports.web, "/login/") == 200
@@ -168,8 +178,13 @@ def test_everything_answers_and_ctrl_c_leaves_nothing_twice_over(
     assert running.end() == 0, running.output
     assert users_of(var) == {}
 
+    make_earlier(mailhost_root(var))
+    for app in (("accounts", "0002"), ("quota", "zero")):
+        manage(var, "migrate", *app)
     again = start()
     again.wait_ready()
+    assert "16 difference(s) mended" in again.output
+    assert "0 difference(s) found" in manage(var, "reconcile")
     assert (var / "demo-logins.txt").read_text() == logins
     assert again.end(signal.SIGTERM) == 0, again.output
     assert users_of(var) == {}

@@ -23,9 +23,10 @@ class Command(BaseCommand):
         """Apply, server by server; exit 1 when a change failed."""
         failed = 0
         for server in chosen_servers(servers):
-            if now:
-                Change.objects.open().filter(server=server).hurry()
             try:
+                server.host()  # What only another machine can apply goes on waiting.
+                if now:
+                    Change.objects.open().filter(server=server).hurry()
                 report = apply_due(server)
             except NotHere as error:
                 if servers:

@@ -22,6 +22,7 @@ from mailhost.policy import directory, ledger, protocol
 from mailhost.policy.protocol import MOST_REQUEST, PolicyServer
 from mailhost.policy.request import Malformed, Reader, Request
 from mailhost.records import PlanLimits, Record
+from tests.conftest import tell
 from tests.mailhost.policy.logins import ALICE
 from tests.mailhost.policy.post import SENDER, Post, news
 
@@ -182,6 +183,7 @@ def test_no_input_brings_the_parser_or_the_rules_down(
         if n % (INPUTS // 10) == INPUTS // 10 - 1:
             resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
     logging.getLogger("mailhost.policy").setLevel(logging.NOTSET)
+    tell(f"resident after each tenth of {INPUTS} inputs, in MB: {[r >> 20 for r in resident]}")
     # In the first tenths all that is kept fills up.
     assert resident[-1] < resident[2] + 8_000_000, resident
 
