@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.db import transaction
 
@@ -21,7 +20,7 @@ from propagation.numbers import number_above
 from propagation.sources import source_of, sources
 
 #: Records mended in one transaction. After an update all may differ, and edits wait for each.
-AT_ONCE = 200
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,7 @@ def compare(server: MailServer) -> tuple[list[Mismatch], list[Difference]]:
 
 def repair(server: MailServer) -> tuple[list[Mismatch], list[Difference]]:
     """Mend what compare() finds, and return it; compare again to see whether all is well."""
+    since = Change.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     with server.host() as host, host.lock():
         differences = host.repair()
         suspects = list(_mismatches(server, host))
@@ -54,18 +54,26 @@ def repair(server: MailServer) -> tuple[list[Mismatch], list[Difference]]:
     with transaction.atomic():
         one_at_a_time()
         number_above(newest)
-    mended = [item for some in parts(suspects, AT_ONCE) for item in _propose(server, some)]
+    mended = [item for some in parts(suspects, AT_ONCE) for item in _propose(server, some, since)]
     apply_due(server)
     return mended, differences
 
 
 @transaction.atomic
-def _propose(server: MailServer, suspects: Sequence[Mismatch]) -> list[Mismatch]:
-    """Make a change that is due at once for each that still differs, and return those."""
+def _propose(server: MailServer, suspects: Sequence[Mismatch], since: int) -> list[Mismatch]:
+    """Make a change that is due at once for each that still differs, and return those.
+
+    What has no change of a number above `since` was not edited since the comparison began.
+    """
     one_at_a_time()
-    mended = [found for suspect in suspects if (found := _still(server, suspect))]
-    for item in mended:
-        Change.objects.propose(server, before=item.found, after=item.wanted, delay=timedelta())
+    mine = Change.objects.of(server.pk, [suspect.key for suspect in suspects])
+    edited = set(mine.filter(pk__gt=since).values_list("key", flat=True))
+    mended = [
+        found
+        for suspect in suspects
+        if (found := _still(server, suspect) if suspect.key in edited else suspect)
+    ]
+    Change.objects.mend(server, [(item.found, item.wanted) for item in mended])
     return mended
 
 

@@ -281,6 +281,25 @@ def test_emptied_trash_is_gone_from_server_and_panel(site: Site, settings: Setti
     assert account.pk.hex not in {lost.mailbox_id for lost in site.running.host.trash()}
 
 
+def test_edit_made_during_the_comparison_keeps_its_own_change(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("edited", "changed"):
+        site.account(name)
+    Account.objects.filter(name__in=["edited", "changed"]).update(quota_bytes=12345)
+    compare = reconcile._mismatches
+
+    def edit_meanwhile(server: MailServer, host: Host) -> Iterator[reconcile.Mismatch]:
+        yield from compare(server, host)
+        Account.objects.get(name="edited").limit(quota_bytes=99999)
+
+    monkeypatch.setattr(reconcile, "_mismatches", edit_meanwhile)
+    assert [mismatch.key for mismatch in reconcile.repair(site.row)[0]] == ["mailbox:changed"]
+    after = factories.pending("mailbox:edited").after
+    assert after
+    assert after["quota_bytes"] == 99999
+
+
 def test_records_of_an_earlier_version_become_todays(site: Site) -> None:
     plan = site.cast.plan
     with site.running.host.lock():
