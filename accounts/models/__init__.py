@@ -6,6 +6,7 @@ from accounts.models.accounts import (
     Account,
     AccountQuerySet,
     accounts_by_address,
+    mailbox_key,
 )
 from accounts.models.customers import MEGABYTE, Customer, Plan, User
 from accounts.models.deleted import DeletedAccount
@@ -24,4 +25,5 @@ __all__ = [
     "Plan",
     "User",
     "accounts_by_address",
+    "mailbox_key",
 ]

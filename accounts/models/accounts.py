@@ -142,7 +142,7 @@ class Account(models.Model):
     @property
     def key(self) -> str:
         """The key of this account's record."""
-        return f"mailbox:{self.name}"
+        return mailbox_key(self.name)
 
     @property
     def size(self) -> int:
@@ -275,6 +275,11 @@ class Account(models.Model):
         if found is None:
             raise ValidationError(_("This account no longer exists."), code="gone")
         return found
+
+
+def mailbox_key(name: str) -> str:
+    """Return the key of the record of the account of this name."""
+    return f"mailbox:{name}"
 
 
 def accounts_by_address(addresses: Iterable[str]) -> dict[str, Account]:
