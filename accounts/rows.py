@@ -1,41 +1,74 @@
 """The lines of the User Manager's list.
 
-Most of them differ by nothing but a name: such a line is drawn once, with slots for
-what differs, which are then filled for each. Fifty lines drawn one by one took longer
-than all the rest of the page.
+Many of them look the same but for a name: such a look is drawn once, by the template, with
+slots for what is each line's own, which are then filled. Fifty lines drawn one by one took
+longer than all the rest of the page.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
+from typing import Any, NamedTuple
 
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
-from django.utils.html import format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import now
 from django.utils.translation import get_language
 
-from accounts.models import Account, Domain
+from accounts.models import Domain
 from accounts.roles import may_change_accounts, may_take_back
-from propagation.progress import LIVE, Progress
+from propagation.models import Change, MailServer
+from propagation.progress import LIVE, Progress, Stage
 
-# Characters for private use and an id that nothing has: they stand in no text of a page.
-_NAME, _ADDRESSES, _ID = "\ue000", "\ue001", uuid.UUID(int=0)
+# Characters for private use, and an id and a number that nothing has: they stand in no text of a
+# page.
+_NAME, _ADDRESSES, _PATH, _TOKEN = "\ue000", "\ue001", "\ue002", "\ue003"
+_ID, _CHANGE = uuid.UUID(int=0), 10**18
+_SLOTS = {
+    _NAME: "{name}",
+    str(_ID): "{id}",
+    _ADDRESSES: "{addresses}",
+    _PATH: "{path}",
+    _TOKEN: "{token}",
+    str(_CHANGE): "{change}",
+}
+
+
+class Listed(NamedTuple):
+    """An account as far as the list shows it: without a hash, and quicker than a model."""
+
+    pk: uuid.UUID
+    name: str
+    fixed: bool
+    no_password: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the list. `drawn` is its HTML, where that was had at once for many."""
+    """One line of the list, in the words of its template."""
 
-    account: Account
+    account: Listed
+    domain: Domain
     progress: Progress
     addresses: list[str]
     passed_by: bool
-    fixed: bool
-    no_password: bool = False
-    drawn: SafeString | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is the fixed account of some domain."""
+        return self.account.fixed
+
+    @property
+    def no_password(self) -> bool:
+        """Whether nobody knows its password."""
+        return self.account.no_password
 
     @property
     def take_back(self) -> bool:
@@ -43,41 +76,114 @@ class Row:
         change = self.progress.change
         if change is None or not self.progress.pending or (self.fixed and change.creates):
             return False
-        return may_take_back(self.account.domain, change)
+        return may_take_back(self.domain, change)
 
 
-def draw(rows: Iterable[Row], domain: Domain) -> Iterator[Row]:
-    """Yield the rows, and draw those that are live and unchanged; the template draws the rest."""
-    language, editable = get_language(), may_change_accounts(domain)
-    for row in rows:
-        if row.progress.at_rest and not row.no_password:
-            shape = (bool(row.addresses), row.passed_by, row.fixed)
-            pattern = _pattern(language, domain.name, editable, shape)
-            addresses = ", ".join(row.addresses)
-            drawn = format_html(
-                pattern, name=row.account.name, id=row.account.pk, addresses=addresses
-            )
-            yield replace(row, drawn=drawn)
-        else:
-            yield row
+class _News(NamedTuple):
+    """What a line shows of a change: `Progress` and `Change` by value, times to the minute."""
+
+    stage: Stage
+    applied_at: datetime | None
+    due_at: datetime | None
+    minutes_left: int
+    removing: bool
+    creating: bool
+    renews_password: bool
+    cause: str
+    retry_at: datetime | None
+
+
+class _Look(NamedTuple):
+    """All that a line shows, but for what fills its slots."""
+
+    language: str | None
+    domain: str
+    editable: bool
+    answers: bool
+    led: bool
+    passed_by: bool
+    fixed: bool
+    no_password: bool
+    take_back: bool
+    news: _News | None
+
+
+def draw(rows: Sequence[Row], domain: Domain, request: HttpRequest) -> SafeString:
+    """Return the HTML of these rows of one domain."""
+    form = {}
+    if any(row.take_back for row in rows):
+        # Masked once: a token for each line would cost as much as the line.
+        form = {"path": escape(request.get_full_path()), "token": get_token(request)}
+    page = get_language(), domain.name, may_change_accounts(domain), domain.server.answers()
+    lines = (_line(row, page, form) for row in rows)
+    return format_html_join("", "{}", ((line,) for line in lines))
+
+
+def _line(row: Row, page: tuple[str | None, str, bool, bool], form: dict[str, str]) -> SafeString:
+    """Return one line; `form` fills what is needed to take a change back."""
+    account, change = row.account, row.progress.change
+    shown = bool(row.addresses), row.passed_by, account.fixed, account.no_password, row.take_back
+    slots = {"name": account.name, "id": account.pk, "addresses": ", ".join(row.addresses)}
+    if change is not None:
+        slots |= {"change": change.pk, **form}
+    news = None if row.progress.at_rest else _news(row.progress)
+    return format_html(_pattern(_Look(*page, *shown, news)), **slots)
+
+
+def _news(progress: Progress) -> _News:
+    change = progress.change
+    return _News(
+        progress.stage,
+        _minute(progress.applied_at),
+        _minute(progress.due_at),
+        progress.minutes_left,
+        progress.removing,
+        progress.creating,
+        bool(change and change.renews_password),
+        change.cause if change else "",
+        _minute(change.retry_at) if change else None,
+    )
+
+
+def _minute(moment: datetime | None) -> datetime | None:
+    return moment and moment.replace(second=0, microsecond=0)
 
 
 @lru_cache(maxsize=1000)
-def _pattern(
-    _language: str | None, domain_name: str, editable: bool, shape: tuple[bool, bool, bool]
-) -> str:
-    """Return the HTML of a row of this shape, with slots for what is its own.
+def _pattern(look: _Look) -> str:
+    """Return the HTML of a line that looks so, with slots for what is its own.
 
-    Kept between requests, as templates are.
+    Kept between requests, as templates are: it is made of `look` and nothing else.
     """
-    led, passed_by, fixed = shape
-    domain = Domain(name=domain_name)
-    account = Account(pk=_ID, name=_NAME, domain=domain)
-    row = Row(account, LIVE, [_ADDRESSES] if led else [], passed_by, fixed)
-    context = {"row": row, "domain": domain, "self_service": editable}
+    server = MailServer(seen_at=now() if look.answers else None)
+    row = {
+        **look._asdict(),
+        "account": {"name": _NAME, "pk": _ID},
+        "addresses": [_ADDRESSES] if look.led else [],
+        "progress": _progress(look.news),
+    }
+    context = {
+        "row": row,
+        "domain": Domain(name=look.domain, server=server),
+        "self_service": look.editable,
+        "request": {"get_full_path": _PATH},
+        "csrf_token": _TOKEN,
+    }
     text: str = render_to_string("accounts/_row.html", context)
     text = text.replace("{", "{{").replace("}", "}}")
-    slots = {_NAME: "{name}", str(_ID): "{id}", _ADDRESSES: "{addresses}"}
-    for mark, slot in slots.items():
+    for mark, slot in _SLOTS.items():
         text = text.replace(mark, slot)
     return text
+
+
+def _progress(news: _News | None) -> Progress | dict[str, Any]:
+    """Return what the template takes for the row's Progress."""
+    if news is None:
+        return LIVE
+    change = Change(
+        pk=_CHANGE,
+        cause=news.cause,
+        retry_at=news.retry_at,
+        renews_password=news.renews_password,
+    )
+    return news._asdict() | {"change": change}

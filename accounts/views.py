@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,9 +18,9 @@ from django.views.decorators.http import require_http_methods
 from accounts import names, passwords, typed
 from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
-from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User
+from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User, mailbox_key
 from accounts.roles import in_domain, may_change_accounts, require_self_service
-from accounts.rows import Row, draw
+from accounts.rows import Listed, Row, draw
 from propagation.progress import clock, progress_of
 
 PAGE_SIZE = 50
@@ -34,13 +34,14 @@ class ReachLike(Protocol):
     def addresses(self) -> list[str]:
         """The addresses that lead to it."""
 
-    def passed_by(self, address: str) -> bool:
+    @property
+    def passed_by(self) -> bool:
         """Whether mail for its own address goes elsewhere without a copy."""
 
 
 # Reach and Offer are given by plusmail.urls: how mail gets to each mailbox of a page, and what
 # another app can offer where a name is taken.
-Reach = Callable[[Iterable[Account]], Mapping[str, ReachLike]]
+Reach = Callable[[Domain, Collection[str]], Mapping[str, ReachLike]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def render_user_manager(
             "taken_errors": [NAME_TAKEN_WORDS] if taken else [],
             "own_account": bool(taken) and domain.accounts.filter(name=taken).exists(),
             "page": page,
-            "rows": rows,
+            "rows": draw(rows, domain, request),
             "moving": any(row.progress.change for row in rows),
             "used": used,
             "full": full,
@@ -179,33 +180,32 @@ def will_work(account: Account) -> str:
     }
 
 
-def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Account]:
+def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Any]:
     """Return the part of the list that was asked for; a number too high gives the last one."""
     pinned = Exists(Domain.objects.filter(fixed_account=OuterRef("pk")))
     # Asked of the database, so that no hash is loaded for a page.
     no_password = Q(password_hash__startswith=passwords.NOBODYS)
-    accounts = domain.accounts.annotate(pinned=pinned, no_password=no_password)
-    accounts = accounts.only("name", "domain", "server")
-    accounts = accounts.order_by(ORDERS[listing.order()], "pk")
+    accounts = domain.accounts.order_by(ORDERS[listing.order()], "pk")
     if text := listing.text():
         accounts = accounts.filter(name__contains=text.partition("@")[0])
-    return Paginator(accounts, PAGE_SIZE).get_page(number)
+    listed = accounts.annotate(pinned=pinned, no_password=no_password)
+    columns = listed.values_list("pk", "name", "pinned", "no_password")
+    return Paginator(columns, PAGE_SIZE).get_page(number)
 
 
-def _rows(domain: Domain, page: Page[Account], reach: Reach) -> list[Row]:
+def _rows(domain: Domain, page: Page[Any], reach: Reach) -> list[Row]:
     """Put together what the list shows, in a fixed number of queries."""
-    accounts = list(page.object_list)
-    progress = progress_of(domain.server_id, [account.key for account in accounts])
-    reached = reach(accounts)
-    rows = [
+    accounts = [Listed(*columns) for columns in page.object_list]
+    keys = {account.name: mailbox_key(account.name) for account in accounts}
+    progress = progress_of(domain.server_id, list(keys.values()))
+    reached = reach(domain, keys)
+    return [
         Row(
             account=account,
-            progress=progress[account.key],
-            addresses=sorted(reached[account.address].addresses),
-            passed_by=reached[account.address].passed_by(account.address),
-            fixed=bool(getattr(account, "pinned", False)),
-            no_password=bool(getattr(account, "no_password", False)),
+            domain=domain,
+            progress=progress[keys[account.name]],
+            addresses=sorted(reached[account.name].addresses),
+            passed_by=reached[account.name].passed_by,
         )
         for account in accounts
     ]
-    return list(draw(rows, domain))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.core.exceptions import ValidationError
 
-from accounts.models import Account, Domain
+from accounts.models import Domain
 from accounts.names import readable_address
 from forwarding import routes
 from forwarding.models import Destination, ForwardingAddress
@@ -42,12 +42,14 @@ class Row:
 class Reach:
     """Through which addresses mail comes to a mailbox, and where its own address is led."""
 
+    own: str
     addresses: list[str] = field(default_factory=list)
     leads_to: list[str] = field(default_factory=list)
 
-    def passed_by(self, address: str) -> bool:
+    @property
+    def passed_by(self) -> bool:
         """Whether mail for the mailbox's own address is forwarded without a copy here."""
-        return bool(self.leads_to) and address not in self.leads_to
+        return bool(self.leads_to) and self.own not in self.leads_to
 
 
 def rows(domain: Domain, forwards: Sequence[ForwardingAddress]) -> list[Row]:
@@ -85,14 +87,12 @@ def dead_ends(destinations: Iterable[str]) -> set[str]:
     return {address for address in wanted if not found.arrives(address)}
 
 
-def reach(accounts: Iterable[Account]) -> dict[str, Reach]:
-    """Return, per mailbox address, how mail gets there and where else it goes."""
-    owners = {account.address: account.domain.customer_id for account in accounts}
-    names = {address.partition("@")[0] for address in owners}
-    domains = {account.domain_id for account in accounts}
-    to_them = Destination.objects.filter(lowered__in=owners)
+def reach(domain: Domain, names: Collection[str]) -> dict[str, Reach]:
+    """Return, per name of a mailbox of the domain, how mail gets there and where else it goes."""
+    found = {f"{name}@{domain.name}": Reach(f"{name}@{domain.name}") for name in names}
+    to_them = Destination.objects.filter(lowered__in=found)
     instead = Destination.objects.filter(
-        forwarding__local_part__in=names, forwarding__domain__in=domains
+        forwarding__local_part__in=names, forwarding__domain=domain
     )
     columns = (
         "lowered",
@@ -102,11 +102,10 @@ def reach(accounts: Iterable[Account]) -> dict[str, Reach]:
     )
     # A union, since no index serves an OR of two tables.
     rows = to_them.order_by().values_list(*columns).union(instead.order_by().values_list(*columns))
-    found = {address: Reach() for address in owners}
-    for to, local_part, domain, customer in rows:
-        address = f"{local_part}@{domain}"
+    for to, local_part, led_domain, customer in rows:
+        address = f"{local_part}@{led_domain}"
         if address in found:
             found[address].leads_to.append(to)
-        elif customer == owners.get(to) and local_part:
+        elif customer == domain.customer_id and local_part:
             found[to].addresses.append(readable_address(address))
-    return found
+    return {address.partition("@")[0]: way for address, way in found.items()}

@@ -6,6 +6,7 @@ from accounts.models.accounts import (
     Account,
     AccountQuerySet,
     accounts_by_address,
+    mailbox_key,
 )
 from accounts.models.customers import MEGABYTE, Customer, Plan, User
 from accounts.models.deleted import DeletedAccount
@@ -27,4 +28,5 @@ __all__ = [
     "User",
     "accounts_by_address",
     "limits_in",
+    "mailbox_key",
 ]

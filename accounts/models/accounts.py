@@ -137,7 +137,7 @@ class Account(OwnLimits):
     @property
     def key(self) -> str:
         """The key of this account's record."""
-        return f"mailbox:{self.name}"
+        return mailbox_key(self.name)
 
     @property
     def size(self) -> int:
@@ -271,6 +271,11 @@ class Account(OwnLimits):
         if found is None:
             raise ValidationError(_("This account no longer exists."), code="gone")
         return found
+
+
+def mailbox_key(name: str) -> str:
+    """Return the key of the record of the account of this name."""
+    return f"mailbox:{name}"
 
 
 def accounts_by_address(addresses: Iterable[str]) -> dict[str, Account]:
