@@ -161,7 +161,9 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Return the open changes that create one of the needed records, one per record."""
         if not needs:
             return []
-        creations = self.open().creations().filter(key__in={key for _server, key in needs})
+        servers, keys = {server for server, _key in needs}, {key for _server, key in needs}
+        # By server too: no index begins with the key, and all changes ever made would be read.
+        creations = self.open().creations().filter(server__in=servers, key__in=keys)
         found = {(change.server_id, change.key): change for change in creations.order_by("pk")}
         return [change for need, change in found.items() if need in needs]
 
@@ -386,14 +388,15 @@ class Need(models.Model):
     """A record that must exist on its server before `change` may be applied."""
 
     change = models.ForeignKey(Change, models.CASCADE, related_name="needs")
-    server = models.ForeignKey(MailServer, models.CASCADE)
+    # No index of its own, or SQLite takes it and reads all needs of the server.
+    server = models.ForeignKey(MailServer, models.CASCADE, db_index=False)
     key = models.CharField(max_length=340)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(name="need_once", fields=["change", "server", "key"])
         ]
-        indexes = [models.Index(name="need_key", fields=["key"])]
+        indexes = [models.Index(name="need_record", fields=["server", "key"])]
 
     def __str__(self) -> str:
         return self.key

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
@@ -69,7 +69,9 @@ def one_at_a_time() -> None:
 
     Every edit, cancellation, claim and settlement begins with it, before anything else is
     locked: none sees another half done, and no two wait for each other. On SQLite the
-    transaction itself is such a lock.
+    transaction itself is such a lock (settings: IMMEDIATE).
     """
+    if not connection.features.has_select_for_update:
+        return
     servers = MailServer.objects.select_for_update(no_key=True).order_by("pk")
     list(servers.values_list("pk"))

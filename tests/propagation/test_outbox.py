@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 from pytest_django import Settings
 from time_machine import TimeMachineFixture
@@ -362,3 +363,19 @@ def test_account_that_is_being_deleted_cannot_be_deleted_again(tanaka: Account) 
         tanaka.delete_later()
     assert refused.value.code == "leaving"
     assert Change.objects.pending().count() == 1
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what is there")
+def test_an_edit_reads_no_past_changes(cast: Cast) -> None:
+    account = factories.make_account(cast.com, "info")
+    with CaptureQueriesContext(connection) as queries:
+        factories.make_forward(cast.com, "sales", account.address)
+    asked = [query["sql"] for query in queries if "propagation_" in query["sql"]]
+    selects = [sql for sql in asked if sql.startswith("SELECT") and "mailserver" not in sql]
+    assert selects
+    with connection.cursor() as cursor:
+        for sql in selects:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            steps = [row[3] for row in cursor.fetchall()]
+            assert not [step for step in steps if step.startswith("SCAN")], (sql, steps)
+            assert not [step for step in steps if "(server_id=?)" in step], (sql, steps)
