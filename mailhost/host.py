@@ -239,7 +239,7 @@ class Host:
                 self._store.projections.anew()
         for name in NAMES:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
-                self._maps.rebuild(name, self._store.lines.all(name))
+                self._maps.rebuild(name, self._store.lines.source(name))
         self._trash_strays()
         self._settler.settle()
         return found
@@ -274,7 +274,7 @@ class Host:
         with self._store.bulk():
             last = self._store.load(records, first)
         for name in NAMES:
-            self._maps.rebuild(name, self._store.lines.all(name))
+            self._maps.rebuild(name, self._store.lines.source(name))
         self._reload_dovecot()
         return last
 

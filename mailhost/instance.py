@@ -76,7 +76,7 @@ def init(root: Path, config: HostConfig) -> None:
     with closing(Store(paths.store)) as store:
         maps = Maps(paths)
         for name in maps.missing():
-            maps.rebuild(name, store.lines.all(name))
+            maps.rebuild(name, store.lines.source(name))
     maps.ensure_sni()
 
 

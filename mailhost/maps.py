@@ -43,7 +43,11 @@ class MapError(HostError):
 
 def block(name: str, rows: Iterable[tuple[str, str]]) -> str:
     """Return source lines for postmap; MapError if one is not a plain line of its map."""
-    lines = list(map("%s\t%s\n".__mod__, rows))
+    return _checked(name, list(map("%s\t%s\n".__mod__, rows)))
+
+
+def _checked(name: str, lines: Sequence[str]) -> str:
+    """Return the lines as one text; MapError if one is not a plain line of the map."""
     text = "".join(lines)
     # Counted too, or a key or value with a newline could pass as two good lines.
     if text.count("\n") != len(lines) or not _BLOCKS[name].match(text):
@@ -75,13 +79,13 @@ class Maps:
         if text:
             self._postmap(name, "-d", "-", text=text, absent=True)
 
-    def rebuild(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
-        """Make the map hold just these lines, in one transaction of the map."""
+    def rebuild(self, name: str, lines: Iterable[str]) -> None:
+        """Make the map hold just these source lines, in one transaction of the map."""
         source = self._paths.maps / name
         count = 0
         with source.open("w", encoding="ascii") as file:
-            rows = iter(lines)
-            while text := block(name, islice(rows, _BLOCK)):
+            rest = iter(lines)
+            while text := _checked(name, list(islice(rest, _BLOCK))):
                 count += text.count("\n")
                 file.write(text)
         # postmap gives a new map its source's permissions.

@@ -82,7 +82,7 @@ class Settler:
         # of it is refused. Removals go the other way.
         for name in NAMES:
             if name in anew:
-                self._maps.rebuild(name, self._store.lines.all(name))
+                self._maps.rebuild(name, self._store.lines.source(name))
             elif name in lines:
                 self._maps.put(name, lines[name].items())
             self.at(f"added {name}")

@@ -82,7 +82,7 @@ def test_hung_program_is_killed_and_named(hanging: Path) -> None:
 
 def test_hung_postmap_is_a_map_error(hanging: Path) -> None:
     with pytest.raises(MapError, match="postmap did not end"):
-        Maps(Paths(hanging)).rebuild("domains", [("example.com", "example.com")])
+        Maps(Paths(hanging)).rebuild("domains", ["example.com\texample.com\n"])
 
 
 def test_hung_listing_of_a_map_is_a_map_error(hanging: Path) -> None:

@@ -212,6 +212,10 @@ def test_projections_and_dirty_marks_follow_any_history(
             maps[name] |= lines
             store.lines.forget_dirty(name)
         assert {name: dict(store.lines.all(name)) for name in maps} == maps
+        for name in maps:
+            assert list(store.lines.source(name)) == [
+                f"{key}\t{value}\n" for key, value in store.lines.all(name)
+            ]
         assert list(differences.of_projections(store)) == []
     assert all(store.records.change_of(key) == change for key, change in newest.items())
     store.close()
