@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -82,3 +82,25 @@ def test_files_grow_as_base64_does() -> None:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     assert len(said(Draft(1001, 4 * MB))) == 3
+
+
+@dataclass(frozen=True, slots=True)
+class Club:
+    """A mailing list among the recipients."""
+
+    address: str = "club@example.com"
+    refused: str = ""
+
+
+def test_list_among_the_recipients_is_named_with_its_limit() -> None:
+    done, known = said(Draft(1, 75 * 1024, lists=[Club()]))
+    assert done.startswith("done")
+    assert known.startswith("wait: club@example.com is a mailing list")
+    assert "75 KB" in known
+    assert "mailing list would refuse" in said(Draft(1, 75 * 1024 + 1, lists=[Club()]))[0]
+
+
+def test_list_that_is_closed_to_the_sender_is_named() -> None:
+    [words] = said(Draft(1, lists=[Club(refused="The owner alone")]))
+    assert words.startswith("stop: The mailing list club@example.com would refuse it.")
+    assert "Who may write to it: The owner alone." in words
