@@ -13,7 +13,6 @@ from accounts.names import readable_address
 from forwarding import routes
 from forwarding.models import MailingList, Member, Posters
 from forwarding.pages import dead_ends
-from mailhost.records import MailingList as Record
 from propagation.progress import Progress, progress_of
 from propagation.sources import source_of
 
@@ -119,5 +118,4 @@ def lists_among(recipients: Iterable[str], sender: str) -> list[Reached]:
 def _refusal(row: MailingList, sender: str) -> str:
     """Return the label of who may write to the list, if this sender may not."""
     record = row.record()
-    allowed = isinstance(record, Record) and record.admits(sender)
-    return "" if allowed else str(Posters(row.posters).label)
+    return "" if record and record.admits(sender) else str(Posters(row.posters).label)

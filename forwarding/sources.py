@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 from accounts.models import Domain
 from accounts.names import readable_address
 from forwarding import routes
-from forwarding.models import Destination, ForwardingAddress, MailingList
+from forwarding.models import Destination, ForwardingAddress, MailingList, Member
 from mailhost import records as recorded
 from mailhost.records import Address
 from propagation.models import Change, MailServer, parts
@@ -83,9 +83,10 @@ class MailingListSource:
         """Yield a record per list of this server, without those that are being deleted."""
         gone = Change.objects.leaving(server)
         rows = MailingList.objects.filter(domain__server=server).select_related("domain")
-        for row in rows.iterator(chunk_size=200):
-            if row.key not in gone and (record := row.record()):
-                yield record
+        present = Prefetch("members", Member.objects.filter(left_at=None))
+        for row in rows.prefetch_related(present).iterator(chunk_size=200):
+            if row.key not in gone:
+                yield row.record_with(member.address for member in row.members.all())
 
     def record(self, server: MailServer, key: str) -> recorded.MailingList | None:
         """Return the record of one list."""

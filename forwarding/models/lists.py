@@ -153,21 +153,23 @@ class MailingList(AtAnAddress):
 
     def addresses(self) -> list[str]:
         """Return the members' addresses in the order of the alphabet."""
-        # By Python: each database has an alphabet of its own.
         present = self.members.filter(left_at=None).values_list("address", flat=True)
         return sorted(present, key=str.lower)
 
     def record(self) -> records.MailingList | None:
         """Return what the mail server holds of this list; None before it is saved."""
-        if self._state.adding:
-            return None
+        return None if self._state.adding else self.record_with(self.addresses())
+
+    def record_with(self, members: Iterable[str]) -> records.MailingList:
+        """Return what the mail server holds, the members' addresses being known."""
         return records.MailingList(
             local_part=self.local_part,
             domain=self.domain.name,
             title=self.title,
             owner_address=self.owner_address,
             posters=self.posters,
-            members=tuple(self.addresses()),
+            # By Python: each database has an alphabet of its own.
+            members=tuple(sorted(members, key=str.lower)),
             leave_url=f"{settings.PANEL_URL}/leave/{self.pk}",
             leave_key=self.leave_key,
         )
@@ -225,10 +227,13 @@ class MailingList(AtAnAddress):
         """
         with transaction.atomic():
             one_at_a_time()
-            before = self.record()
-            present = self.members.filter(lowered=address.lower(), left_at=None)
-            if present.update(left_at=now()) and not self.is_leaving():
-                self._propose(before, leads_to=self.addresses(), by=None, delay=self._delay_left())
+            row = MailingList.objects.select_related("domain__server").filter(pk=self.pk).first()
+            if row is None:
+                return
+            before = row.record()
+            present = row.members.filter(lowered=address.lower(), left_at=None)
+            if present.update(left_at=now()) and not row.is_leaving():
+                row._propose(before, leads_to=row.addresses(), by=None, delay=row._delay_left())
 
     def has_member(self, address: str) -> bool:
         """Whether this is a member's address."""

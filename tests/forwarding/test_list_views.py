@@ -259,3 +259,21 @@ def test_pasted_members_outlive_a_login_that_ended(
     stranger.post(page(club), {"members": "carol@outside.example"})
     stranger.force_login(cast.sakura.user, "django.contrib.auth.backends.ModelBackend")
     assert "carol@outside.example" in stranger.get(page(club)).text
+
+
+def test_check_before_sending_names_lists_and_whether_they_are_closed(
+    sakura: Client, com: Domain, club: MailingList
+) -> None:
+    factories.make_forward(com, "info", "club@example.com")
+    path = f"/domains/example.com/sending/{com.fixed_account_id}/check/"
+    form = {"addresses": "Info@example.com, x@outside.example", "unit": "KB"}
+    text = sakura.post(path, form).text
+    assert "The mailing list club@example.com would refuse it." in text
+    assert "Who may write to it: Its members and the owner." in text
+    club.add(["example@example.com"])
+    text = sakura.post(path, form).text
+    assert "Nothing stands in the way of this message." in text
+    assert "club@example.com is a mailing list" in text
+    text = sakura.post(path, form | {"size": "80", "whole": "on"}).text
+    assert "The mailing list would refuse it: about 80 KB" in text
+    assert "ann@outside.example" not in text

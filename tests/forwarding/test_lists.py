@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.utils import translation
 from django.utils.timezone import now
 from pytest_django import Settings
@@ -96,6 +98,15 @@ def test_rebuilt_server_gets_its_lists(cast: Cast) -> None:
     row.withdraw()
     assert list(MailingListSource().records(cast.server)) == []
     assert MailingListSource().record(cast.server, KEY) is None
+
+
+@pytest.mark.parametrize("url", ["", "panel.example.jp", "https://panel.example.jp/?x=1"])
+def test_panel_does_not_start_with_an_address_that_no_link_can_have(
+    settings: Settings, url: str
+) -> None:
+    settings.PANEL_URL = url
+    with pytest.raises(SystemCheckError, match=r"forwarding\.E001"):
+        call_command("check")
 
 
 # What may be said of it.
@@ -331,6 +342,20 @@ def test_many_who_leave_keep_nothing_waiting(com: Domain) -> None:
     for address in numbers(3):
         row.leave(address)
     assert abs(factories.pending(KEY).due_at - soon) < timedelta(seconds=2)
+
+
+def test_who_leaves_undoes_no_edit_made_meanwhile(com: Domain) -> None:
+    row = live(com, "ann@outside.example")
+    opened = MailingList.objects.select_related("domain__server").get()
+    row.change(title="New", owner_address="x@outside.example", posters="owner")
+    opened.leave("ann@outside.example")
+    after = factories.pending(KEY).after
+    assert after
+    assert (after["title"], after["members"]) == ("New", [])
+    row.withdraw()
+    factories.settle()
+    opened.leave("ann@outside.example")
+    assert not MailingList.objects.exists()
 
 
 def test_taking_back_brings_back_nobody_who_left(com: Domain) -> None:
