@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+from django.utils import translation
 
 from quota.checking import Draft, Used, addresses_in, as_sent, before_sent, judge
 from quota.limits import Limits
@@ -12,6 +14,13 @@ from quota.limits import Limits
 MB = 1024 * 1024
 LIMITS = Limits(3 * MB, 75 * 1024, 100, 1000, 0, True)
 NONE = Used(0, 0)
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """The words are judged in English, whatever language a page was asked for before."""
+    with translation.override("en"):
+        yield
 
 
 def said(draft: Draft, limits: Limits = LIMITS, used: Used = NONE) -> list[str]:
