@@ -72,7 +72,7 @@ def may_take_back(domain: Domain, change: Change) -> bool:
     account comes or goes, and on all of them its size and the domain itself.
     """
     kind = change.key.partition(":")[0]
-    if kind == "address":
+    if kind in ("address", "list"):
         return True
     if kind != "mailbox":
         # That of a domain's opening cannot be done is for its own words to say.

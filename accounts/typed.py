@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 COOKIE = "typed"
 SECONDS = 10 * 60
 LONGEST = 3000  # what a browser takes in one cookie is 4096 with all around it
-TEXTS = ("name", "local_part")
+TEXTS = ("name", "local_part", "title", "owner_address", "posters", "members")
 
 
 def keep(request: HttpRequest, response: HttpResponse) -> bool:

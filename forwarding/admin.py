@@ -5,13 +5,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import DoorForm, OpeningAdmin, OpeningForm
+from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm
 from accounts.names import readable_address
-from forwarding.models import ForwardingAddress
+from forwarding.models import ForwardingAddress, MailingList, Member
 
 
 class OpenForwardingForm(OpeningForm):
@@ -103,8 +103,57 @@ class ForwardingAdmin(OpeningAdmin):
     @admin.action(description=_("Delete after the delay"))
     def delete_after_the_delay(self, request: HttpRequest, queryset: Any) -> None:
         """Withdraw the chosen addresses."""
-        for forwarding in queryset:
-            try:
-                forwarding.withdraw(by=request.user)
-            except ValidationError as error:
-                self.message_user(request, " ".join(error.messages), messages.ERROR)
+        _withdraw(self, request, queryset)
+
+
+@admin.register(MailingList)
+class MailingListAdmin(AddressSearch):
+    """Mailing lists of every domain, to look at; members are the customer's own business."""
+
+    list_display = ["__str__", "title", "member_count", "posters", "domain"]
+    list_select_related = ["domain"]
+    list_filter = ["domain__server", "posters"]
+    search_fields = ["local_part", "domain__name", "title", "members__address"]
+    # Named one by one, so that the key of the members' links is never among them.
+    fields = ("domain", "local_part", "title", "owner_address", "posters", "member_count")
+    readonly_fields = fields
+    actions = ["delete_after_the_delay"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Count the members of a page at once."""
+        # By a query of its own: a search for a member would count that one alone.
+        members = Member.objects.filter(mailing_list=OuterRef("pk"), left_at=None).order_by()
+        counts = members.values("mailing_list").annotate(count=Count("pk")).values("count")
+        return super().get_queryset(request).annotate(members_now=Subquery(counts))
+
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Find a list by itself, and by its members."""
+        own = Q(local_part=local_part, domain__name__startswith=domain)
+        return own | Q(members__lowered__startswith=f"{local_part}@{domain}")
+
+    @admin.display(description=_("members"))
+    def member_count(self, obj: Any) -> int:
+        """Return how many members the list has."""
+        return int(obj.members_now or 0)
+
+    @admin.action(description=_("Delete after the delay"))
+    def delete_after_the_delay(self, request: HttpRequest, queryset: Any) -> None:
+        """Withdraw the chosen lists."""
+        _withdraw(self, request, queryset)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """The customer makes lists; for the operator there is manage.py add_list."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Deletion goes through propagation, by an action."""
+        return False
+
+
+def _withdraw(page: Any, request: HttpRequest, queryset: Any) -> None:
+    """Delete the chosen rows after the delay; say which may not go."""
+    for row in queryset:
+        try:
+            row.withdraw(by=request.user)
+        except ValidationError as error:
+            page.message_user(request, " ".join(error.messages), messages.ERROR)

@@ -1,5 +1,7 @@
 """App configuration."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -9,3 +11,7 @@ class ForwardingConfig(AppConfig):
 
     name = "forwarding"
     verbose_name = _("Forwarding")
+
+    def ready(self) -> None:
+        """Register the checks of this app's settings."""
+        import_module("forwarding.checks")

@@ -11,13 +11,17 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Account, Domain
+from forwarding import taken
 from forwarding.models import ForwardingAddress
+from mailhost.records import list_addresses
 from propagation.models import one_at_a_time
 
 
 def may_offer(domain: Domain, wanted: str) -> bool:
     """Whether `wanted@domain` is still free to be led to a mailbox of another name."""
     if wanted == domain.label or domain.accounts.filter(name=wanted).exists():
+        return False
+    if taken.list_with(domain, wanted):
         return False
     return not ForwardingAddress.objects.filter(domain=domain, local_part=wanted).exists()
 
@@ -29,11 +33,14 @@ def leads_to(domain: Domain, wanted: str) -> list[str]:
 
 
 def propose_name(domain: Domain, wanted: str) -> str:
-    """Return a free mailbox name for `wanted` whose own address is not forwarded elsewhere."""
-    used = ForwardingAddress.objects.filter(domain=domain).filter(local_part__contains=wanted[:28])
-    return Account.objects.free_name(
-        domain.server_id, wanted, avoid=set(used.values_list("local_part", flat=True))
-    )
+    """Return a free mailbox name for `wanted` whose own address is no forward's and no list's."""
+    part = wanted[:28]
+    forwards = domain.forwarding_addresses.filter(local_part__contains=part)
+    lists = domain.mailing_lists.filter(local_part__contains=part)
+    used = {*forwards.values_list("local_part", flat=True)}
+    for row in lists.select_related("domain"):
+        used |= {address.partition("@")[0] for address in list_addresses(row.address)}
+    return Account.objects.free_name(domain.server_id, wanted, avoid=used)
 
 
 def open_under(

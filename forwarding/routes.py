@@ -2,8 +2,9 @@
 
 `load` asks the panel's database, a fixed number of queries per step of forwarding;
 everything else is plain functions on what was loaded. The same map guards saving
-and marks dead ends on the pages. Limits: ten steps (ours), and 1,000 addresses
-out of one (Postfix, virtual_alias_expansion_limit).
+and marks dead ends on the pages. A mailing list leads to its members. Limits: ten steps
+(ours); 1,000 addresses out of one up to where it ends or a list takes over (Postfix,
+virtual_alias_expansion_limit); and 1,000 copies of one message, lists included (ours).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.apps import apps
@@ -20,12 +21,16 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain
 from accounts.names import readable_address
+from mailhost.records import list_addresses
 from propagation.models import Change
 
 MAX_STEPS = 10
 MAX_ADDRESSES = 1000
 # Past this an edit is refused before it costs more: its own addresses and those they reach.
-MOST_LOADED = 3 * MAX_ADDRESSES
+# A member of several full lists brings all their members with it.
+MOST_LOADED = 10 * MAX_ADDRESSES
+# What a list's name is followed by in the address of its bounces.
+BOUNCES = list_addresses("@")[1].removesuffix("@")
 # Addresses that every domain has (RFC 2142); unless led elsewhere they reach the fixed account.
 ALWAYS = frozenset({"postmaster", "abuse"})
 
@@ -34,6 +39,7 @@ class End(enum.StrEnum):
     """What stands at an address."""
 
     FORWARD = "forward"
+    LIST = "list"
     MAILBOX = "mailbox"
     OUTSIDE = "outside"
     NOWHERE = "nowhere"
@@ -100,14 +106,57 @@ class RouteMap:
                 open_ends.extend(self._onward(address))
         return seen
 
+    def is_wide(self, start: str) -> bool:
+        """Whether a message to `start` becomes more addresses, or more copies, than it may."""
+        seen: set[str] = set()
+        open_ends = [start]
+        copies = 0
+        while open_ends and copies <= MAX_ADDRESSES:
+            address = open_ends.pop()
+            if address not in seen:
+                seen.add(address)
+                copies += self._end(address) not in (End.FORWARD, End.LIST)
+                open_ends.extend(self._onward(address))
+        return copies > MAX_ADDRESSES or len(self._expansion(start)) > MAX_ADDRESSES
+
+    def _expansion(self, start: str) -> set[str]:
+        """Return what Postfix makes of one recipient; a list's copies are messages of their own."""
+        seen: set[str] = set()
+        open_ends = [start]
+        while open_ends and len(seen) <= MAX_ADDRESSES:
+            address = open_ends.pop()
+            if address not in seen:
+                seen.add(address)
+                if self._end(address) != End.LIST:
+                    open_ends.extend(self._onward(address))
+        return seen
+
     def arrives(self, start: str) -> bool:
-        """Whether mail to `start` reaches a mailbox or leaves for another server."""
+        """Whether mail to `start` reaches a mailbox or a list, or leaves for another server."""
+        return any(self._takes_mail(address) for address in self.reached_from(start))
+
+    def arrives_without_a_list(self, start: str) -> bool:
+        """Whether mail to `start` arrives somewhere that takes it from anybody."""
+        reached = self._expansion(start)
         return any(
-            address not in self.stops
-            or self.stops[address].end in (End.MAILBOX, End.OUTSIDE)
-            or address in self.stops[address].leads_to
-            for address in self.reached_from(start)
+            self._takes_mail(address) and self._end(address) != End.LIST for address in reached
         )
+
+    def lists_behind(self, start: str) -> list[str]:
+        """Return the mailing lists to which mail for `start` comes, not those behind a list."""
+        return [
+            address for address in sorted(self._expansion(start)) if self._end(address) == End.LIST
+        ]
+
+    def _takes_mail(self, address: str) -> bool:
+        stop = self.stops.get(address)
+        keeps_copy = stop is not None and address in stop.leads_to
+        return keeps_copy or self._end(address) in (End.LIST, End.MAILBOX, End.OUTSIDE)
+
+    def _end(self, address: str) -> End:
+        """Return what stands at an address; of what was not loaded only that it is somewhere."""
+        stop = self.stops.get(address)
+        return stop.end if stop else End.OUTSIDE
 
     def _onward(self, address: str) -> tuple[str, ...]:
         """Return where `address` leads, without the copy it keeps for itself."""
@@ -120,13 +169,13 @@ class RouteMap:
 def load(
     addresses: Iterable[str],
     *,
-    instead: Mapping[str, tuple[str, ...]] | None = None,
+    instead: Mapping[str, Stop] | None = None,
     steps: int = 0,
 ) -> RouteMap:
     """Load what stands at `addresses`, and at what they lead to, `steps` levels deep.
 
     0 stands for as deep as a rule can matter. `instead` holds addresses as an edit is
-    about to make them.
+    about to make them; End.NOWHERE: nothing of their own.
     """
     instead = instead or {}
     found = RouteMap()
@@ -146,7 +195,7 @@ def load(
     return found
 
 
-def _stops(addresses: set[str], instead: Mapping[str, tuple[str, ...]]) -> dict[str, Stop]:
+def _stops(addresses: set[str], instead: Mapping[str, Stop]) -> dict[str, Stop]:
     """Look up one level of addresses."""
     split = {address: address.rpartition("@")[::2] for address in addresses}
     hosted = Domain.objects.filter(name__in={domain for _local, domain in split.values()})
@@ -167,23 +216,23 @@ class _Here:
     """
 
     def __init__(
-        self, domains: dict[str, Domain], names: set[str], instead: Mapping[str, tuple[str, ...]]
+        self, domains: dict[str, Domain], names: set[str], instead: Mapping[str, Stop]
     ) -> None:
         self._domains = domains
-        forwards = _destinations(domains, names | {""})
+        led = _led(domains, names | {""}) | _lists(domains, names)
         boxes = _pairs(Account, domains, names)
-        keys = [f"address:{address}" for address in forwards]
+        keys = [f"{_KINDS[stop.end]}:{address}" for address, stop in led.items()]
         keys += [f"mailbox:{name}" for name, _domain in boxes]
         leaving = _leaving(domains.values(), keys)
-        self._forwards = {
-            address: leads
-            for address, leads in forwards.items()
-            if (domains[address.rpartition("@")[2]].server_id, f"address:{address}") not in leaving
+        self._led = {
+            address: stop
+            for address, stop in led.items()
+            if (self._server(address), f"{_KINDS[stop.end]}:{address}") not in leaving
         }
-        for address, leads in instead.items():
-            self._forwards.pop(address, None)
-            if leads:
-                self._forwards[address] = leads
+        for address, stop in instead.items():
+            self._led.pop(address, None)
+            if stop.end != End.NOWHERE:
+                self._led[address] = stop
         going = {
             (name, domain)
             for name, domain in boxes
@@ -192,25 +241,47 @@ class _Here:
         self._boxes = boxes - going
         self._held = going | _pairs(DeletedAccount, domains, names)
 
+    def _server(self, address: str) -> int:
+        return self._domains[address.rpartition("@")[2]].server_id
+
     def stop(self, local: str, name: str) -> Stop:
         """Return what stands at `local`@`name`."""
         domain = self._domains[name]
         address, owner = f"{local}@{name}", domain.customer_id
-        if address in self._forwards:
-            leads = tuple(onward.lower() for onward in self._forwards[address])
-            return Stop(End.FORWARD, leads, owner)
+        if stop := self._led.get(address):
+            leads = tuple(onward.lower() for onward in stop.leads_to)
+            return replace(stop, leads_to=leads, customer_id=owner)
         if (local, name) in self._boxes:
             return Stop(End.MAILBOX, (), owner)
+        if self._is_bounces(address):
+            # Whatever comes there is looked at and ends.
+            return Stop(End.LIST, (), owner)
         fixed = domain.fixed_account.address
         if (local in ALWAYS or local == domain.label) and address != fixed:
             return Stop(End.FORWARD, (fixed,), owner)
-        if local and (local, name) not in self._held and f"@{name}" in self._forwards:
+        if local and (local, name) not in self._held and f"@{name}" in self._led:
             return Stop(End.FORWARD, (f"@{name}",), owner)
         return Stop(End.NOWHERE, (), owner)
 
+    def _is_bounces(self, address: str) -> bool:
+        """Whether what a list cannot deliver comes back here."""
+        of_list = list_of_bounces(address)
+        return bool(of_list) and of_list in self._led and self._led[of_list].end == End.LIST
 
-def _destinations(domains: Iterable[str], names: set[str]) -> dict[str, tuple[str, ...]]:
-    """Return where these local parts of these domains lead, by address."""
+
+# What leads on, by the first part of its record's key.
+_KINDS = {End.FORWARD: "address", End.LIST: "list"}
+
+
+def list_of_bounces(address: str) -> str:
+    """Return the list to which `address` would belong as that of its bounces; "" for others."""
+    local, _at, domain = address.rpartition("@")
+    of_list = f"{local.removesuffix(BOUNCES)}@{domain}"
+    return of_list if list_addresses(of_list)[1] == address else ""
+
+
+def _led(domains: Iterable[str], names: set[str]) -> dict[str, Stop]:
+    """Return where these local parts of these domains are forwarded, by address."""
     rows = _model("Destination").filter(
         forwarding__domain__name__in=list(domains), forwarding__local_part__in=names
     )
@@ -219,7 +290,26 @@ def _destinations(domains: Iterable[str], names: set[str]) -> dict[str, tuple[st
         "forwarding__local_part", "forwarding__domain__name", "address"
     ):
         found[f"{local}@{domain}"].append(to)
-    return {address: tuple(leads) for address, leads in found.items()}
+    return {address: Stop(End.FORWARD, tuple(leads)) for address, leads in found.items()}
+
+
+def _lists(domains: Iterable[str], names: set[str]) -> dict[str, Stop]:
+    """Return the members of these domains' lists of these names, by address.
+
+    Also of the lists whose bounces come to one of the names.
+    """
+    names = names | {name.removesuffix(BOUNCES) for name in names}
+    lists = _model("MailingList").filter(domain__name__in=list(domains), local_part__in=names)
+    # One without members is a list as well.
+    rows = lists.order_by("pk").values_list(
+        "local_part", "domain__name", "members__address", "members__left_at"
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for local, domain, member, left_at in rows:
+        members = found[f"{local}@{domain}"]
+        if member and left_at is None:
+            members.append(member)
+    return {address: Stop(End.LIST, tuple(members)) for address, members in found.items()}
 
 
 def _leaving(domains: Iterable[Domain], keys: list[str]) -> set[tuple[int, str]]:
@@ -251,14 +341,21 @@ def leading_to(address: str, customer_id: int) -> set[str]:
     forwards by leading to them. A catch-all is reached through every destination in its
     domain that nothing stands at. Raises ValidationError past 1,000 addresses.
     """
-    own = _model("Destination").filter(forwarding__domain__customer=customer_id)
+    forwards = _model("Destination").filter(forwarding__domain__customer=customer_id)
+    members = _model("Member").filter(mailing_list__domain__customer=customer_id, left_at=None)
     seen: set[str] = set()
     fresh = {address}
     if address.startswith("@"):
-        fresh |= _falling_to(address, own)
+        fresh |= _falling_to(address, forwards) | _falling_to(address, members)
     for _level in range(MAX_STEPS + 2):
-        rows = own.filter(lowered__in=fresh)
-        named = rows.values_list("forwarding__local_part", "forwarding__domain__name")
+        named = {
+            *forwards.filter(lowered__in=fresh).values_list(
+                "forwarding__local_part", "forwarding__domain__name"
+            ),
+            *members.filter(lowered__in=fresh).values_list(
+                "mailing_list__local_part", "mailing_list__domain__name"
+            ),
+        }
         fresh = {f"{local}@{domain}" for local, domain in named} - seen - {address}
         if not fresh:
             break
@@ -276,19 +373,25 @@ def _falling_to(catch_all: str, destinations: Any) -> set[str]:
     """Return the destinations in the catch-all's domain that have nothing of their own."""
     named = destinations.filter(lowered__endswith=catch_all)
     found = set(named.values_list("lowered", flat=True).distinct()[: MAX_ADDRESSES + 1])
-    stops = load(found, instead={catch_all: ()}, steps=1).stops
+    stops = load(found, instead={catch_all: Stop(End.NOWHERE)}, steps=1).stops
     return {address for address in found if stops[address].end == End.NOWHERE}
 
 
-def check(address: str, destinations: Iterable[str], *, customer_id: int) -> None:
-    """Raise ValidationError unless `address` may lead to `destinations` (none: be gone).
+def check(
+    address: str, destinations: Iterable[str], *, customer_id: int, is_list: bool = False
+) -> None:
+    """Raise ValidationError unless `address` may lead to `destinations`.
+
+    None of them: it may be gone. Those of a list (`is_list`) are its members, if it has any.
 
     Judges what becomes of the address itself and of every address that leads to it:
     no circle, at most ten steps, at most 1,000 addresses, and no postmaster or abuse
     without an end. A circle is shown, except where it passes another customer's address.
     The cost is bounded by what may be loaded, whoever built it.
     """
-    instead = {address: tuple(destinations)}
+    leads = tuple(destinations)
+    end = End.LIST if is_list else End.FORWARD if leads else End.NOWHERE
+    instead = {address: Stop(end, leads)}
     above = leading_to(address, customer_id)
     routes = load({address, *above}, instead=instead)
     if loop := routes.loop_from(address):
@@ -301,17 +404,23 @@ def check(address: str, destinations: Iterable[str], *, customer_id: int) -> Non
                 code="deep",
             )
     # Only a map of more addresses than that can lead one message to so many.
-    if len(routes.stops) > MAX_ADDRESSES and any(
-        len(routes.reached_from(start)) > MAX_ADDRESSES for start in {address, *above}
-    ):
+    if len(routes.stops) > MAX_ADDRESSES and any(map(routes.is_wide, {address, *above})):
         raise _too_wide()
     for start in {address, *above}:
-        if start.partition("@")[0] in ALWAYS and not routes.arrives(start):
-            raise ValidationError(
-                _("Mail for %(address)s must arrive somewhere: this address does not exist.")
-                % {"address": readable_address(start)},
-                code="duty",
-            )
+        if start.partition("@")[0] in ALWAYS and not routes.arrives_without_a_list(start):
+            raise _duty(start, routes)
+
+
+def _duty(start: str, routes: RouteMap) -> ValidationError:
+    """Say that mail for the domain's postmaster would be lost."""
+    if routes.arrives(start):
+        words = _(
+            "Mail for %(address)s must arrive in a mailbox as well: a mailing list does not take "
+            "it from everybody."
+        )
+    else:
+        words = _("Mail for %(address)s must arrive somewhere: this address does not exist.")
+    return ValidationError(words % {"address": readable_address(start)}, code="duty")
 
 
 def _too_wide() -> ValidationError:

@@ -1,4 +1,7 @@
-"""Email Forwarding: the list, and adding, changing and deleting an address."""
+"""Email Forwarding: the list, and adding, changing and deleting an address.
+
+And the one page of mailing lists that is open to everybody, by which a member leaves.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts import typed
@@ -20,7 +25,7 @@ from accounts.roles import in_domain
 from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
-from forwarding.models import ForwardingAddress
+from forwarding.models import ForwardingAddress, MailingList
 from propagation.models import Change, due_from_now
 from propagation.progress import clock, progress_of
 
@@ -144,6 +149,30 @@ def delete_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
         "due_at": due_from_now(),
     }
     return render(request, "forwarding/delete.html", context, status=422 if error else 200)
+
+
+# Mail programs and providers send what RFC 8058 says, without a cookie or a page before; what
+# guards it is the link's signature.
+@csrf_exempt
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def leave_list(request: HttpRequest, list_id: int, token: str) -> HttpResponse:
+    """Let the member leave for whom the link is; only looking at it (GET) changes nothing."""
+    row = MailingList.objects.select_related("domain__server").filter(pk=list_id).first()
+    address = row.member_of(token) if row else ""
+    if row is None or not address:
+        return render(request, "forwarding/leave_unknown.html", status=404)
+    leaves = bool({"leave", "List-Unsubscribe"} & request.POST.keys())
+    if leaves:
+        row.leave(address)
+    context = {
+        "list": row,
+        "address": readable_address(address),
+        "is_member": row.has_member(address),
+        "leaves": leaves,
+        "time": clock(row.domain.server),
+    }
+    return render(request, "forwarding/leave.html", context)
 
 
 def _own(domain: Domain, forwarding_id: int) -> ForwardingAddress:

@@ -7,7 +7,7 @@ of it carries a number; of two changes of one key the higher one counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -273,6 +273,11 @@ class MailingList:
         """The address that members post to."""
         return f"{self.local_part}@{self.domain}"
 
+    def admits(self, sender: str) -> bool:
+        """Say whether the holder of this address may write to the list."""
+        allowed = allowed_posters(self.posters, self.owner_address, self.members)
+        return allowed is None or sender.lower() in allowed
+
     def value(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
         return _value(self) | {"members": list(self.members)}
@@ -282,6 +287,22 @@ def list_addresses(address: str) -> tuple[str, str]:
     """Return the addresses of the mailing list `address`: its own, and that of its bounces."""
     local_part, _, domain = address.rpartition("@")
     return address, f"{local_part}-bounces@{domain}"
+
+
+def allowed_posters(
+    posters: str, owner_address: str, members: Sequence[str]
+) -> frozenset[str] | None:
+    """Return who may write to a list, in lower case; None: anyone."""
+    if posters == "anyone":
+        return None
+    more = members if posters == "members" else ()
+    return frozenset(address.lower() for address in (owner_address, *more))
+
+
+def posters_only(posters: str, address: str) -> str:
+    """Return what a refusal says of a list that not anyone may write to."""
+    who = "its owner" if posters == "owner" else "its members"
+    return f"{who} may write to the list {address}"
 
 
 #: Who may post to a list.

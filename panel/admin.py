@@ -14,7 +14,7 @@ from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm
 from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from accounts.names import readable_domain
 from forwarding import removal
-from forwarding.models import ForwardingAddress
+from forwarding.models import ForwardingAddress, MailingList
 from propagation.cancel import cancel
 from propagation.models import Change, TooLate
 from propagation.sources import source_of, sources
@@ -26,6 +26,7 @@ KINDS: dict[str, type[Model]] = {
     "domain": Domain,
     "mailbox": Account,
     "address": ForwardingAddress,
+    "list": MailingList,
 }
 
 

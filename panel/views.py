@@ -104,6 +104,7 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
         "domain": domain,
         "used": domain.accounts.count(),
         "forwards": domain.forwarding_addresses.count(),
+        "lists": domain.mailing_lists.count(),
         "groups": groups,
         "more": max(0, open_changes.count() - SHOWN_CHANGES),
         "recent": [(change, source_of(change.key).describe(change)) for change in recent[:5]],

@@ -171,7 +171,10 @@ RECORD_SOURCES = [
     "accounts.sources.domains",
     "accounts.sources.mailboxes",
     "forwarding.sources.addresses",
+    "forwarding.sources.lists",
 ]
+# Each is asked whether an account may have a name of a domain; see accounts.names_elsewhere.
+NAME_RULES = ["forwarding.taken.refuse_lists_name"]
 
 # --- Celery ---------------------------------------------------------------
 # The same Redis by the names that each library gives to a Unix socket.

@@ -8,13 +8,14 @@ from django.views.decorators.cache import never_cache
 
 from accounts import languages
 from accounts import views as accounts
-from forwarding import pages
+from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
 from panel import views as panel
 from panel.hosts import client_address
 from quota import views as quota
 
 from_forwarding = {"reach": pages.reach, "offer": panel.offer_for}
+from_lists = {"lists_among": list_pages.lists_among}
 from_panel = {"client_address": client_address}
 
 of_a_domain: list[URLPattern | URLResolver] = [
@@ -31,9 +32,13 @@ of_a_domain: list[URLPattern | URLResolver] = [
         forwarding.delete_forwarding,
         name="delete_forwarding",
     ),
+    path("forwarding/lists/", list_views.mailing_lists, name="mailing_lists"),
+    path("forwarding/lists/<int:list_id>/", list_views.mailing_list, name="mailing_list"),
+    path("forwarding/lists/<int:list_id>/settings/", list_views.change_list, name="change_list"),
+    path("forwarding/lists/<int:list_id>/delete/", list_views.delete_list, name="delete_list"),
     path("sending/", quota.sending, from_panel, name="sending"),
     path("sending/<uuid:account_id>/", quota.account_sending, from_panel, name="account_sending"),
-    path("sending/<uuid:account_id>/check/", quota.check_sending, name="check_sending"),
+    path("sending/<uuid:account_id>/check/", quota.check_sending, from_lists, name="check_sending"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -41,6 +46,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", panel.healthz, name="healthz"),
     path("cgi-bin/plusmail", panel.to_the_panel, name="old_address"),
     path("help/sending", quota.help_sending, name="help_sending"),
+    path("leave/<int:list_id>/<str:token>", forwarding.leave_list, name="leave_list"),
     path("login/", accounts.PanelLoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("language/", languages.choose_language, name="choose_language"),

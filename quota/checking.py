@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from django.utils.translation import gettext as _
 
@@ -19,7 +20,10 @@ _GROWN, _BARE = 78 * 4, 76 * 3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that would happen. `kind` is "stop" where mail would be refused, else "done"."""
+    """One thing that would happen.
+
+    `kind` is "stop" where mail would be refused, "wait" for what is to be known, else "done".
+    """
 
     kind: str
     words: str
@@ -50,6 +54,18 @@ def before_sent(size: int) -> int:
     return size * _BARE // _GROWN
 
 
+class ListLike(Protocol):
+    """A mailing list that a message comes to."""
+
+    @property
+    def address(self) -> str:
+        """Its address as people read it."""
+
+    @property
+    def refused(self) -> str:
+        """Who alone may write to it, where the sender is not among them; "" else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A message not sent yet; `size` is that of the whole message as it is sent, in bytes."""
@@ -57,6 +73,7 @@ class Draft:
     recipients: int
     size: int = 0
     to_list: bool = False
+    lists: Sequence[ListLike] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +86,12 @@ class Used:
 
 def judge(draft: Draft, limits: Limits, used: Used) -> list[Finding]:
     """Return what would happen to this message if it were sent now; what is refused comes first."""
-    stops = [*_size(draft, limits), *_message(draft, limits), *_day(draft, limits, used)]
+    stops = [
+        *_size(draft, limits),
+        *_lists(draft),
+        *_message(draft, limits),
+        *_day(draft, limits, used),
+    ]
     if stops:
         return stops
     after = {
@@ -78,7 +100,8 @@ def judge(draft: Draft, limits: Limits, used: Used) -> list[Finding]:
     }
     words = _("Nothing stands in the way of this message.")
     return [
-        Finding("done", words, _("Today's count would then be %(after)s of %(limit)s.") % after)
+        Finding("done", words, _("Today's count would then be %(after)s of %(limit)s.") % after),
+        *_known_lists(draft, limits),
     ]
 
 
@@ -91,7 +114,7 @@ def _size(draft: Draft, limits: Limits) -> Iterator[Finding]:
             _("Attach at most %(size)s of files, or put them where they can be fetched.")
             % {"size": bytes_of(before_sent(limits.message_bytes))},
         )
-    elif draft.to_list and draft.size > limits.list_message_bytes:
+    elif (draft.to_list or draft.lists) and draft.size > limits.list_message_bytes:
         values = {"size": bytes_of(draft.size), "limit": bytes_of(limits.list_message_bytes)}
         yield Finding(
             "stop",
@@ -102,6 +125,25 @@ def _size(draft: Draft, limits: Limits) -> Iterator[Finding]:
             % values,
             _("Send the text without the attached files, and say where they can be fetched."),
         )
+
+
+def _lists(draft: Draft) -> Iterator[Finding]:
+    """Say which lists are closed to the sender."""
+    for one in draft.lists:
+        if one.refused:
+            yield Finding(
+                "stop",
+                _("The mailing list %(list)s would refuse it.") % {"list": one.address},
+                _("Who may write to it: %(who)s.") % {"who": one.refused},
+            )
+
+
+def _known_lists(draft: Draft, limits: Limits) -> Iterator[Finding]:
+    """Say how large a message to the lists among the recipients may be."""
+    for one in draft.lists:
+        values = {"list": one.address, "limit": bytes_of(limits.list_message_bytes)}
+        words = _("%(list)s is a mailing list: a message to it may have at most %(limit)s.")
+        yield Finding("wait", words % values)
 
 
 def _message(draft: Draft, limits: Limits) -> Iterator[Finding]:

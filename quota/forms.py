@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -24,10 +25,13 @@ class CheckForm(forms.Form):
     whole = forms.BooleanField(required=False)
     to_list = forms.BooleanField(required=False)
 
-    def __init__(self, *args: Any, server_id: int, **kwargs: Any) -> None:
-        """Take the mail server, whose own domains' addresses have no case."""
+    def __init__(
+        self, *args: Any, server_id: int, lists_among: Callable[[list[str]], Any], **kwargs: Any
+    ) -> None:
+        """Take the mail server, whose own domains' addresses have no case, and who knows lists."""
         super().__init__(*args, **kwargs)
         self._server_id = server_id
+        self._lists_among = lists_among
 
     def clean(self) -> dict[str, Any]:
         """Count the recipients, and make the size that of the message as sent."""
@@ -45,6 +49,7 @@ class CheckForm(forms.Form):
             recipients=len(found) or data["count"] or 1,
             size=size if data["whole"] else as_sent(size),
             to_list=data["to_list"],
+            lists=self._lists_among(found),
         )
         return data
 

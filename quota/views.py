@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,7 @@ from accounts.roles import in_domain
 from mailhost.config import HostConfig
 from mailhost.records import PlanLimits
 from quota import pages
-from quota.checking import Used, judge
+from quota.checking import ListLike, Used, judge
 from quota.forms import CheckForm
 from quota.limits import limits_of
 from quota.models import Guessing, SendingHour
@@ -25,6 +26,13 @@ from quota.words import bytes_of, number
 
 # Given by plusmail.urls: the IP address that a request comes from, "" or none where unknown.
 ClientAddress = Callable[[HttpRequest], str]
+
+
+class ListsAmong(Protocol):
+    """Given by plusmail.urls: which mailing lists mail to some recipients comes to."""
+
+    def __call__(self, recipients: list[str], sender: str) -> Sequence[ListLike]:
+        """Return the lists, with what each says to this sender."""
 
 
 @in_domain
@@ -86,11 +94,17 @@ def account_sending(
 
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
-def check_sending(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
+def check_sending(
+    request: HttpRequest, domain: Domain, account_id: Any, *, lists_among: ListsAmong
+) -> HttpResponse:
     """Say what would happen to a message, without sending anything."""
     account = _account(domain, account_id)
     limits = limits_of(account, domain)
-    form = CheckForm(request.POST or None, server_id=domain.server_id)
+    form = CheckForm(
+        request.POST or None,
+        server_id=domain.server_id,
+        lists_among=partial(lists_among, sender=account.address),
+    )
     used = Used(pages.sent_today(account), pages.domain_sent_today(domain))
     draft, findings = None, []
     if request.method == "POST" and form.is_valid():

@@ -75,6 +75,10 @@ def _list_size(refusal: Refusal) -> str:
     )
 
 
+def _list_posters(refusal: Refusal) -> str:
+    return _("The mailing list does not take mail from the sender's address.")
+
+
 def _account(refusal: Refusal) -> str:
     return _("The account did not exist any more.")
 
@@ -97,5 +101,6 @@ _REASONS: Mapping[str, Callable[[Refusal], str]] = {
     "domain-recipients": _domain_recipients,
     "size": _size,
     "list-size": _list_size,
+    "list-posters": _list_posters,
     "account": _account,
 }

@@ -9,7 +9,7 @@ from typing import Any, cast
 from django.utils.timezone import now
 
 from accounts.models import Account, Customer, Domain, Plan, User
-from forwarding.models import ForwardingAddress
+from forwarding.models import ForwardingAddress, MailingList
 from mailhost.host import Host, Outcome, Status
 from propagation import apply
 from propagation.models import Change, MailServer
@@ -59,6 +59,14 @@ def make_forward(domain: Domain, local_part: str, *destinations: str) -> Forward
     """Return a forwarding address that is still pending."""
     return ForwardingAddress.objects.open(
         domain=domain, local_part=local_part, destinations=list(destinations)
+    )
+
+
+def make_list(domain: Domain, local_part: str, *members: str, **settings: Any) -> MailingList:
+    """Return a mailing list that is still pending."""
+    usual = {"title": "The Club", "owner_address": "owner@outside.example"}
+    return MailingList.objects.open(
+        domain=domain, local_part=local_part, members=members, **usual | settings
     )
 
 

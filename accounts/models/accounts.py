@@ -18,7 +18,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts import names, passwords
+from accounts import names, names_elsewhere, passwords
 from accounts.models.limits import OwnLimits
 from mailhost import grammar
 from mailhost.records import Mailbox
@@ -157,12 +157,13 @@ class Account(OwnLimits):
     def insert(self, *, by: Any = None, group: uuid.UUID | None = None) -> Account:
         """Save a new account and tell its server; the plan's limit and the name are judged here.
 
-        Raises ValidationError when the plan is full or somebody has the name.
+        Raises ValidationError when the plan is full, and when somebody or something has the name.
         """
         try:
             with transaction.atomic():
                 one_at_a_time()
                 self._find_room()
+                names_elsewhere.refuse_taken(self.domain, self.name)
                 self.save(force_insert=True)
                 self.propose(before=None, by=by, group=group)
         except IntegrityError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.message import Message
 
 from mailhost.lists import message
-from mailhost.records import MailingList
+from mailhost.records import MailingList, posters_only
 
 #: The answers of LMTP (RFC 2033), for Postfix, which tells the sender.
 TAKEN = "250 2.0.0 Taken for the list"
@@ -39,8 +39,8 @@ def judge(mailing_list: MailingList, sender: str, content: bytes, most_bytes: in
         # Never answered: a refusal would be one more automatic message (RFC 3834, section 2).
         return Verdict(False, PASSED_OVER)
     if not _may_post(mailing_list, sender, header):
-        who = "its owner" if mailing_list.posters == "owner" else "its members"
-        return Verdict(False, f"550 5.7.1 Only {who} may write to the list {mailing_list.address}")
+        words = posters_only(mailing_list.posters, mailing_list.address)
+        return Verdict(False, f"550 5.7.1 Only {words}")
     if (size := message.size(content)) > most_bytes + ADDED_BYTES:
         return Verdict(
             False,
@@ -53,8 +53,5 @@ def judge(mailing_list: MailingList, sender: str, content: bytes, most_bytes: in
 def _may_post(mailing_list: MailingList, sender: str, header: Message) -> bool:
     if mailing_list.posters == "anyone":
         return True
-    allowed = {mailing_list.owner_address.lower()}
-    if mailing_list.posters == "members":
-        allowed |= {member.lower() for member in mailing_list.members}
     authors = message.authors(header)
-    return sender.lower() in allowed and len(authors) == 1 and authors[0] in allowed
+    return mailing_list.admits(sender) and len(authors) == 1 and mailing_list.admits(authors[0])

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailhost.records import PlanLimits
+from mailhost.records import PlanLimits, allowed_posters
 
 #: Steps of forwarding that are followed; the panel allows no more.
 MOST_STEPS = 10
 #: Answers kept at once, of each kind.
 _MOST_KEPT = 50_000
+#: Lists whose members are kept at once: each may have a thousand.
+_MOST_LISTS = 200
 # Longer than any address (RFC 5321, 4.5.3.1), name or domain: not worth asking, nor keeping.
 _LONGEST = 254
 
@@ -55,10 +57,11 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True)
 class ListView:
-    """A mailing list, and the most bytes of a message that its plan lets strangers post."""
+    """A mailing list, who may post, and how many bytes its plan lets strangers post at most."""
 
     address: str
     message_bytes: int
+    posters: str
 
 
 class Directory:
@@ -72,6 +75,7 @@ class Directory:
         self._accounts: dict[str, AccountView | None] = {}
         self._senders: dict[tuple[str, str], bool] = {}
         self._lists: dict[str, tuple[ListView, ...]] = {}
+        self._allowed: dict[str, frozenset[str] | None] = {}
         self._hosted: dict[str, bool] = {}
 
     def close(self) -> None:
@@ -85,6 +89,7 @@ class Directory:
             self._accounts,
             self._senders,
             self._lists,
+            self._allowed,
             self._hosted,
         )
         if version != self.version or max(map(len, kept)) > _MOST_KEPT:
@@ -139,6 +144,21 @@ class Directory:
                 return ()
             found = self._lists[recipient] = self._find_lists(recipient)
             return found
+
+    def may_post(self, mailing_list: ListView, sender: str) -> bool:
+        """Say whether the list takes mail by this envelope sender, in lower case."""
+        if mailing_list.posters == "anyone":
+            return True
+        address = mailing_list.address
+        if address not in self._allowed:
+            if len(self._allowed) >= _MOST_LISTS:
+                self._allowed.clear()
+            value = self._value(f"list:{address}")
+            self._allowed[address] = allowed_posters(
+                value.get("posters", "members"), value["owner_address"], value.get("members", ())
+            )
+        allowed = self._allowed[address]
+        return allowed is None or sender in allowed
 
     # Records
 
@@ -205,16 +225,17 @@ class Directory:
         seen, level = {recipient}, [recipient]
         for _ in range(MOST_STEPS + 1):
             for address in level:
-                if self._value(f"list:{address}"):
-                    found[address] = self._list(address)
+                if value := self._value(f"list:{address}"):
+                    found[address] = self._list(address, value)
             level = [to for address in level for to in self._next(address) if to not in seen]
             level = list(dict.fromkeys(level))
             seen.update(level)
         return tuple(found.values())
 
-    def _list(self, address: str) -> ListView:
+    def _list(self, address: str, value: dict[str, Any]) -> ListView:
         domain = self._value(f"domain:{address.rpartition('@')[2]}")
-        return ListView(address, self._plan(domain).list_message_bytes)
+        most = self._plan(domain).list_message_bytes
+        return ListView(address, most, value.get("posters", "members"))
 
     def _next(self, address: str) -> list[str]:
         """Return where mail for `address` goes next, the catch-all's way included."""

@@ -2,8 +2,9 @@
 
 The manual's section 5, points 5 to 7. A message is charged to the account that logged in (SMTP
 AUTH), or to the one that received its mail from the same address (POP-before-SMTP) and may use
-the envelope sender; all else is mail from outside, of which only the size for a mailing list
-is judged.
+the envelope sender; all else is mail from outside, of which only what is for a mailing list is
+judged: its size, and whether the list takes mail by its envelope sender. Refused here, nothing
+has to be returned to a sender who may be forged; the lists' daemon judges the From line as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mailhost.policy.grants import Grants
 from mailhost.policy.ledger import Ledger
 from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
+from mailhost.records import posters_only
 
 #: Answers that are no refusal (access(5), SMTPD_POLICY_README).
 PASS, RELAY = "DUNNO", "OK"
@@ -174,7 +176,14 @@ class Rules:
             sender = request.sender
             if refused := self._over(account, message, sender, declared, now):
                 return refused
-        return _over_list(account, lists, declared)
+        return self._closed(lists, request.sender.lower()) or _over_list(account, lists, declared)
+
+    def _closed(self, lists: Sequence[ListView], sender: str) -> Refusal | None:
+        """Say which list takes nothing by this sender; one without an address gets no answer."""
+        for found in lists if sender else ():
+            if not self._directory.may_post(found, sender):
+                return Refusal("list-posters", what=posters_only(found.posters, found.address))
+        return None
 
     def _over(
         self, account: AccountView, message: Message, sender: str, declared: int, now: float

@@ -37,6 +37,7 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "A message to the mailing list {what} has at most {limit} bytes ({about}), this one"
         " {reached}",
     ),
+    "list-posters": ("550 5.7.1", "Only {what}"),
     "account": ("550 5.7.1", "The account {account} does not exist any more"),
 }
 # Where no login opens anything: to receive first would not help.

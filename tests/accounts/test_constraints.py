@@ -14,7 +14,7 @@ from django.db.models import ProtectedError
 from django.utils.timezone import now
 
 from accounts.models import Account, Domain, Plan
-from forwarding.models import DetachedDestination, ForwardingAddress
+from forwarding.models import DetachedDestination, ForwardingAddress, MailingList, Member
 from propagation.models import Change, ChangeState, MailServer, Need
 from quota.models import Refusal, SendingHour, SendingWindow
 from tests import factories
@@ -84,6 +84,20 @@ def forwarding(cast: Cast, local_part: str) -> dict[str, Any]:
     return {"domain": cast.com.pk, "local_part": local_part, "created_at": now()}
 
 
+def mailing_list(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of a mailing list that would be accepted."""
+    row = {
+        "domain": cast.com.pk,
+        "local_part": "club",
+        "title": "会員の皆さま – “Club”",
+        "owner_address": "owner@outside.example",
+        "posters": "members",
+        "leave_key": "ab" * 32,
+        "created_at": now(),
+    }
+    return row | values
+
+
 def change(cast: Cast, **values: Any) -> dict[str, Any]:
     """Return the columns of a change that would be accepted."""
     row = {
@@ -114,6 +128,7 @@ def test_rows_of_the_right_form_are_accepted(cast: Cast) -> None:
     insert(Account, **account(cast))
     insert(Domain, **domain(cast))
     insert(ForwardingAddress, **forwarding(cast, "info"))
+    insert(MailingList, **mailing_list(cast))
     insert(Change, **change(cast))
     connection.check_constraints()
 
@@ -407,6 +422,49 @@ def test_refusal_is_there_once(cast: Cast) -> None:
         insert(Refusal, **row | {"reached": 3})
 
 
+# Mailing lists.
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("list_name_form", {"local_part": "Club"}),
+        ("list_name_form", {"local_part": ""}),
+        ("list_name_form", {"local_part": "a\nb"}),
+        ("", {"local_part": "x" * 57}),
+        ("list_title_is_one_line", {"title": ""}),
+        ("list_title_is_one_line", {"title": "Club\r\nBcc: x@example.org"}),
+        ("list_title_is_one_line", {"title": "Club\x7f"}),
+        ("list_owner_form", {"owner_address": "owner"}),
+        ("list_owner_form", {"owner_address": "a@example.org, b@example.org"}),
+        ("list_posters_known", {"posters": "all"}),
+        ("list_leave_key_form", {"leave_key": ""}),
+        ("list_leave_key_form", {"leave_key": "x" * 64}),
+    ],
+)
+def test_list_of_another_form_is_refused(
+    cast: Cast, constraint: str, values: dict[str, Any]
+) -> None:
+    with refused(constraint):
+        insert(MailingList, **mailing_list(cast, **values))
+
+
+def test_list_is_there_once(cast: Cast) -> None:
+    insert(MailingList, **mailing_list(cast))
+    with refused("list_once_per_domain"):
+        insert(MailingList, **mailing_list(cast))
+
+
+def test_member_is_there_once_and_an_address(cast: Cast) -> None:
+    insert(MailingList, **mailing_list(cast))
+    row = {"mailing_list": MailingList.objects.get().pk, "joined_at": now()}
+    insert(Member, **row, address="Ann@example.org")
+    with refused("member_once"):
+        insert(Member, **row, address="ann@example.org")
+    with refused("member_form"):
+        insert(Member, **row, address="ann@example.org\n")
+
+
 # The table itself.
 
 NAMED_ABOVE = {
@@ -421,8 +479,16 @@ NAMED_ABOVE = {
     "domain_home_form",
     "domain_name_form",
     "home_once_per_server",
+    "list_leave_key_form",
+    "list_name_form",
+    "list_once_per_domain",
+    "list_owner_form",
+    "list_posters_known",
+    "list_title_is_one_line",
     "local_part_form",
     "mail_server_name_form",
+    "member_form",
+    "member_once",
     "need_once",
     "one_applying_change_per_record",
     "one_fixed_account_per_domain",

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from mailhost.lists.leaving import token
 from standalone.place import SERVER
 from tests.browser.visitor import Visitor
 from tests.e2e.product import PASSWORD, Product, product
@@ -58,6 +59,19 @@ class Scene:
         return int(self._first("forwarding_forwardingaddress", "local_part = 'sales'"))
 
     @property
+    def list(self) -> int:
+        """A mailing list of many members, one of whom does not exist."""
+        return int(self._first("forwarding_mailinglist", "local_part = 'club'"))
+
+    @property
+    def link(self) -> str:
+        """The link by which a member of it leaves."""
+        [(key,)] = self.panel.rows(
+            "SELECT leave_key FROM forwarding_mailinglist WHERE id = ?", self.list
+        )
+        return f"/leave/{self.list}/{token(key, 'kaiin001@outside.example')}"
+
+    @property
     def pending(self) -> int:
         """A change that others hang together with."""
         return int(self._first("propagation_change", "key = 'mailbox:suzuki' AND state='pending'"))
@@ -77,6 +91,12 @@ def scene() -> Iterator[Scene]:
                 *("--server", SERVER),
             )
         panel.manage("add_account", "sato@example.com", typed=f"{PASSWORD}\n")
+        members = [f"kaiin{number:03}@outside.example" for number in range(60)]
+        members += ["nobody@example.com", f"{'n' * 64}@{LONG}"]
+        panel.manage(
+            *("add_list", "club@example.com", "--title", "さくら商店 友の会のみなさまへ" * 4),
+            typed="\n".join(members),
+        )
         panel.make_due()
         panel.mail.stop("dovecot")
         panel.manage("apply_changes", fails=True)
@@ -155,6 +175,20 @@ def more_boxes(visitor: Visitor, scene: Scene) -> None:
     visitor.page.click("button[name=another]")
 
 
+def list_refused(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/forwarding/lists/")
+    visitor.page.fill("#local_part", "tanaka")
+    visitor.page.fill("#title", "x" * 150)
+    visitor.page.fill("#owner_address", "no address")
+    visitor.page.click("#add-list .actions button")
+
+
+def members_refused(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/forwarding/lists/{scene.list}/")
+    visitor.page.fill("#members", "田中 <tanaka@example.com>\nsuzuki.example.com\n" + "x" * 400)
+    visitor.page.click("#add-members .actions button")
+
+
 def own_password_refused(visitor: Visitor, scene: Scene) -> None:
     visitor.go("/login/password/")
     for box in visitor.page.locator("main input[type=password]").all():
@@ -169,6 +203,8 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "login-refused": wrong_login,
         "locked-out": locked_out,
         "admin-login": opens("/admin/login/"),
+        "leave": opens("{scene.link}"),
+        "leave-wrong": opens("{scene.link}x"),
     },
     "sakura": {
         "domains": opens("/domains/"),
@@ -193,6 +229,14 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "change-more": more_boxes,
         "catch-all": opens(f"{COM}/forwarding/catch-all/"),
         "forwarding-delete": opens(f"{COM}/forwarding/{{scene.sales}}/delete/"),
+        "lists": opens(f"{COM}/forwarding/lists/"),
+        "lists-none": opens(f"/domains/{LONG}/forwarding/lists/"),
+        "lists-refused": list_refused,
+        "list": opens(f"{COM}/forwarding/lists/{{scene.list}}/"),
+        "list-last-page": opens(f"{COM}/forwarding/lists/{{scene.list}}/?page=2"),
+        "list-refused": members_refused,
+        "list-settings": opens(f"{COM}/forwarding/lists/{{scene.list}}/settings/"),
+        "list-delete": opens(f"{COM}/forwarding/lists/{{scene.list}}/delete/"),
         "cancel": opens(f"{COM}/changes/{{scene.pending}}/cancel/"),
         "own-password": opens("/login/password/"),
         "own-password-refused": own_password_refused,
@@ -208,6 +252,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "admin-accounts": opens("/admin/accounts/account/"),
         "admin-account": opens("/admin/accounts/account/add/"),
         "admin-forward": opens("/admin/forwarding/forwardingaddress/{scene.sales}/change/"),
+        "admin-list": opens("/admin/forwarding/mailinglist/{scene.list}/change/"),
         "admin-servers": opens("/admin/propagation/mailserver/"),
         "operator-domains": opens("/domains/"),
     },

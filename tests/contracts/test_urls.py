@@ -32,7 +32,9 @@ FOR_EVERYBODY = {
     "own_password",
     "domains",
 }
-# Of those, the ones that a stranger may see as well.
+# Open to whoever holds a signed link; tests/forwarding/test_leaving.py has them.
+BY_SIGNED_LINK = {"leave_list"}
+# Of those for everybody, the ones that a stranger may see as well.
 WITHOUT_A_LOGIN = {"healthz", "help_sending", "old_address", "login", "logout", "choose_language"}
 
 
@@ -65,7 +67,11 @@ def _named_groups(pattern: URLPattern | URLResolver) -> list[str]:
     return list(pattern.pattern.regex.groupindex)
 
 
-PAGES = [address for address in addresses() if not address.in_admin]
+PAGES = [
+    address
+    for address in addresses()
+    if not address.in_admin and address.name not in BY_SIGNED_LINK
+]
 OF_AN_OBJECT = [address for address in PAGES if address.arguments]
 
 
@@ -78,6 +84,7 @@ def objects(cast: Cast) -> dict[str, object]:
         "domain": "example.com",
         "account_id": account.pk,
         "forwarding_id": forwarding.pk,
+        "list_id": factories.make_list(cast.com, "club", "tanaka@example.com").pk,
         "change_id": factories.pending(account.key).pk,
     }
 

@@ -223,6 +223,10 @@ class Product:
             count,
         )
 
+    def move_links(self, before: str) -> None:
+        """Let what the demo's list says of leaving it lead to this panel's own address."""
+        self.execute("UPDATE propagation_change SET after = replace(after, ?, ?)", before, self.url)
+
     def applying(self) -> bool:
         """Whether a process holds the mail server's lock at this moment (proc_locks(5))."""
         inode = (self.mail.root / "apply.lock").stat().st_ino
@@ -251,7 +255,10 @@ def _prepared() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/tmp"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     environ = place.environment(
-        _given(), var=directory, ports=Ports(*free_ports(len(fields(Ports)))), with_servers=False
+        {**_given(), "PANEL_URL": _prepared_url()},
+        var=directory,
+        ports=Ports(*free_ports(len(fields(Ports)))),
+        with_servers=False,
     )
     database = directory / "panel.sqlite3"
     for command in (["collectstatic", "--noinput"], ["migrate"], ["load_demo"]):
@@ -266,6 +273,11 @@ def _prepared() -> Path:
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return directory
+
+
+def _prepared_url() -> str:
+    """Return the panel's address while the demo's data is loaded."""
+    return "http://prepared.plusmail.test"
 
 
 def _given() -> dict[str, str]:
@@ -313,6 +325,8 @@ def product(
     with _mail_server(base, ports) if mail else contextlib.nullcontext() as server:
         made = Product(base, ports, environ, server)
         try:
+            if demo:
+                made.move_links(_prepared_url())
             made.start(*start, wait=False)
             if demo and mail:
                 made.manage("apply_changes")

@@ -192,9 +192,18 @@ def wanted_maps(made: Product) -> dict[str, dict[str, str]]:
             " ON d.id = a.domain_id"
         )
     } - boxes - led.keys()  # fmt: skip
+    lists = {
+        f"{local}{end}@{domain}"
+        for local, domain in made.rows(
+            "SELECT l.local_part, d.name FROM forwarding_mailinglist l JOIN accounts_domain d"
+            " ON d.id = l.domain_id"
+        )
+        for end in ("", "-bounces")
+    }
     return {
         "domains": domains,
-        "mailboxes": {box: box for box in boxes},
+        "mailboxes": {box: box for box in boxes | lists},
+        "transport": dict.fromkeys(lists, "lists:unix:private/lists-lmtp"),
         "aliases": aliases | {address: address for address in held},
         "refused": dict.fromkeys(held, "550 5.1.1 User unknown"),
     }

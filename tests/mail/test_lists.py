@@ -69,11 +69,35 @@ def test_each_member_gets_a_copy_that_names_no_other(server: MailServer, site: S
         assert not any(other.encode() in copy.as_bytes() for other in others - {"ann@outside.test"})
 
 
-def test_a_stranger_is_told_that_he_may_not_post(server: MailServer, site: Site) -> None:
+@pytest.mark.parametrize("name", ["club", "through"])
+def test_a_stranger_is_refused_at_the_door(server: MailServer, site: Site, name: str) -> None:
     record = made(site, "ann@outside.test")
-    post(server, record.address, "stranger@outside.test")
-    assert server.outside.got("stranger@outside.test", "Only its members may write")
+    assert applied(site.put(site.address("through", record.address)))
+    stranger = f"stranger@{site.fixed.name}.outside.test"
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        post(server, site.at(name), stranger)
+    code, words = refused.value.recipients[site.at(name)]
+    assert code == 550
+    assert words.startswith(b"5.7.1 ")
+    assert f"Only its members may write to the list {record.address}" in words.decode()
     assert not copies(server, record)
+    assert not [to for _, to, _ in list(server.outside.taken) if to == [stranger]]
+
+
+def test_a_member_who_writes_as_somebody_else_is_told(server: MailServer, site: Site) -> None:
+    member = f"ann@{site.fixed.name}.outside.test"
+    record = made(site, member)
+    post(server, record.address, member, message(sender="stranger@outside.test"))
+    assert server.outside.got(member, "Only its members may write")
+    assert not copies(server, record)
+
+
+def test_bounces_of_a_list_are_taken_from_anybody(server: MailServer, site: Site) -> None:
+    record = made(site, "ann@outside.test", posters="owner")
+    assert server.rcpt(record.bounce_address)[0] == 250
+    with server.smtp() as client:
+        client.mail("")
+        assert client.rcpt(record.address)[0] == 250
 
 
 def test_what_a_list_has_sent_does_not_come_round(server: MailServer, site: Site) -> None:
@@ -98,7 +122,7 @@ def test_a_member_whose_mail_comes_back_is_counted(server: MailServer, site: Sit
 
 
 def test_a_deleted_list_takes_no_mail(server: MailServer, site: Site) -> None:
-    record = made(site, "ann@outside.test")
+    record = made(site, "ann@outside.test", posters="anyone")
     assert server.rcpt(record.address)[0] == 250
     outcomes = site.delete(record)
     assert {outcome.status for outcome in outcomes.values()} == {Status.APPLIED}

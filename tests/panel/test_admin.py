@@ -40,6 +40,7 @@ def busy(cast: Cast) -> Account:
     account = factories.make_account(cast.com, "tanaka")
     gone = factories.make_account(cast.com, "gone")
     factories.make_forward(cast.com, "info", account.address)
+    factories.make_list(cast.com, "club", account.address)
     factories.settle()
     gone.delete_later()
     factories.settle()
@@ -69,6 +70,7 @@ def test_every_kind_of_row_has_its_page() -> None:
         "accounts.plan",
         "accounts.user",
         "forwarding.forwardingaddress",
+        "forwarding.mailinglist",
         "propagation.change",
         "propagation.mailserver",
     } <= set(OURS)
@@ -326,3 +328,24 @@ def test_plan_is_added(cast: Cast, operator: Client) -> None:
     }
     operator.post(path("accounts.plan", "add"), form)
     assert Plan.objects.get(code="big").account_limit == 50
+
+
+def test_lists_are_found_and_their_key_is_never_shown(cast: Cast, operator: Client) -> None:
+    row = factories.make_list(cast.com, "club", "ann@outside.example", "bob@outside.example")
+    found = operator.get(path("forwarding.mailinglist"), {"q": "ann@outside.example"}).text
+    assert "club@example.com" in found
+    assert '<td class="field-member_count">2</td>' in found
+    shown = operator.get(path("forwarding.mailinglist", "change", row.pk)).text
+    changes = operator.get(path("propagation.change")).text
+    change = factories.pending(row.key)
+    outbox = operator.get(path("propagation.change", "change", change.pk)).text
+    for text in (found, shown, changes, outbox):
+        assert row.leave_key not in text
+
+
+def test_lists_are_deleted_after_the_delay(cast: Cast, operator: Client) -> None:
+    row = factories.make_list(cast.com, "club")
+    factories.settle()
+    form = {"action": "delete_after_the_delay", "_selected_action": [row.pk]}
+    operator.post(path("forwarding.mailinglist"), form)
+    assert row.is_leaving()

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from accounts import passwords
 from accounts.models import Account, Domain, User
-from forwarding.models import ForwardingAddress
+from forwarding.models import ForwardingAddress, MailingList
 from propagation.models import Change, ChangeState
 from tests import factories
 from tests.conftest import Cast
@@ -51,6 +51,11 @@ def test_taken_name_is_refused_in_the_manuals_words(com: Domain) -> None:
         ("cancel_change", "999999"),
         ("apply_changes", "nowhere.plusmail.test"),
         ("reconcile", "nowhere.plusmail.test"),
+        ("delete_list", "nobody@example.com"),
+        ("add_list", "club@nowhere.example", "--title", "Club"),
+        ("add_list", "example@example.com", "--title", "Club"),
+        # What comes down the pipe is no address.
+        ("add_list", "club@example.com", "--title", "Club"),
         ("add_forward", "info@example.com", "nonsense"),
         ("add_forward", "|cmd@example.com", "x@example.org"),
         ("add_server", "../etc"),
@@ -146,3 +151,15 @@ def test_machine_without_a_mail_server_says_so(cast: Cast) -> None:
     assert "0 difference(s)" in run("reconcile")
     assert run("purge_trash") == run("install_certificates") == ""
     assert factories.state_of("mailbox:info") == ChangeState.PENDING
+
+
+def test_list_is_added_with_its_members_and_deleted(
+    com: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Ann <ann@example.org>; bob@example.org\n"))
+    run("add_list", "club@example.com", "--title", "クラブ", "--posters", "owner")
+    row = MailingList.objects.get()
+    assert (row.title, row.owner_address, row.posters) == ("クラブ", "example@example.com", "owner")
+    assert row.addresses() == ["ann@example.org", "bob@example.org"]
+    run("delete_list", "club@example.com")
+    assert not MailingList.objects.exists()

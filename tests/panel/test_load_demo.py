@@ -45,6 +45,7 @@ def test_everything_of_it_is_due_at_once_and_in_order(demo: Path) -> None:
     keys = factories.settle()
     assert len(keys) == Change.objects.count()
     assert keys.index("mailbox:tanaka") < keys.index("address:sales@example.com")
+    assert keys.index("address:sales@example.com") < keys.index("list:news@example.com")
 
 
 def test_second_load_keeps_what_is_there(demo: Path) -> None:

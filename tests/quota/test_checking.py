@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import pytest
+from django.utils import translation
 
 from quota.checking import Draft, Used, addresses_in, as_sent, before_sent, judge
 from quota.limits import Limits
@@ -12,6 +14,13 @@ from quota.limits import Limits
 MB = 1024 * 1024
 LIMITS = Limits(3 * MB, 75 * 1024, 100, 1000, 0, True)
 NONE = Used(0, 0)
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """The words are judged in English, whatever language a page was asked for before."""
+    with translation.override("en"):
+        yield
 
 
 def said(draft: Draft, limits: Limits = LIMITS, used: Used = NONE) -> list[str]:
@@ -82,3 +91,25 @@ def test_files_grow_as_base64_does() -> None:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     assert len(said(Draft(1001, 4 * MB))) == 3
+
+
+@dataclass(frozen=True, slots=True)
+class Club:
+    """A mailing list among the recipients."""
+
+    address: str = "club@example.com"
+    refused: str = ""
+
+
+def test_list_among_the_recipients_is_named_with_its_limit() -> None:
+    done, known = said(Draft(1, 75 * 1024, lists=[Club()]))
+    assert done.startswith("done")
+    assert known.startswith("wait: club@example.com is a mailing list")
+    assert "75 KB" in known
+    assert "mailing list would refuse" in said(Draft(1, 75 * 1024 + 1, lists=[Club()]))[0]
+
+
+def test_list_that_is_closed_to_the_sender_is_named() -> None:
+    [words] = said(Draft(1, lists=[Club(refused="The owner alone")]))
+    assert words.startswith("stop: The mailing list club@example.com would refuse it.")
+    assert "Who may write to it: The owner alone." in words

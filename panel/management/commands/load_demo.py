@@ -10,7 +10,7 @@ from django.db import transaction
 
 from accounts import passwords
 from accounts.models import Account, Customer, Domain, Plan, User
-from forwarding.models import ForwardingAddress
+from forwarding.models import ForwardingAddress, MailingList
 from propagation.models import Change, MailServer
 
 SERVER = "mail1.plusmail.test"
@@ -96,6 +96,14 @@ def _load(logins: dict[str, str], mailbox_password: str) -> None:
         domain=opened["example.com"],
         local_part="sales",
         destinations=["tanaka@example.com", "suzuki@example.com"],
+    )
+    MailingList.objects.open(
+        domain=opened["example.com"],
+        local_part="news",
+        title="さくら商店からのお知らせ(見本)",
+        owner_address="tanaka@example.com",
+        posters="owner",
+        members=["suzuki@example.com", "sales@example.com"],
     )
 
 

@@ -296,6 +296,54 @@ def test_mail_from_outside_to_a_list_is_judged_by_its_size_too(post: Post) -> No
     assert unasked.end(limit, recipient="news@example.com") == "DUNNO"
 
 
+@pytest.mark.parametrize("address", ["news@example.com", "all@example.com", "NEWS@Example.com"])
+@pytest.mark.parametrize(
+    ("posters", "sender", "words"),
+    [
+        ("anyone", "x@outside.test", ""),
+        ("members", "Ann@Outside.test", ""),
+        ("members", SENDER.upper(), ""),
+        ("members", "", ""),
+        ("members", "x@outside.test", "Only its members may write to the list news@example.com"),
+        ("owner", "ann@outside.test", "Only its owner may write to the list news@example.com"),
+        ("owner", SENDER, ""),
+    ],
+)
+def test_who_may_not_write_to_a_list_is_told_at_once(
+    post: Post, address: str, posters: str, sender: str, words: str
+) -> None:
+    post.put(replace(news(posters), members=("ann@outside.test",)))
+    post.put(Address("all", "example.com", ("news@example.com", BOB.address)))
+    answer = post.by_window(sender, local=True).to(address)
+    assert refused(answer, "550 5.7.1", words) if words else answer == "DUNNO"
+
+
+def test_what_comes_back_to_a_list_is_taken_from_anybody(post: Post) -> None:
+    post.put(news("owner"))
+    for sender in ("", "mailer-daemon@outside.test"):
+        message = post.by_window(sender, local=True)
+        assert message.to("news-bounces@example.com") == "DUNNO"
+
+
+def test_customer_who_may_not_write_to_a_list_sends_to_the_rest(post: Post) -> None:
+    post.put(replace(news("owner"), owner_address="boss@outside.test"))
+    message = post.message()
+    assert refused(message.to("news@example.com"), "550 5.7.1", "Only its owner")
+    assert message.to("a@outside.test") == "DUNNO"
+    assert message.end() == "DUNNO"
+    assert post.on_record() == 1
+    [refusal] = post.db.query("SELECT reason, recipient FROM refusal")
+    assert tuple(refusal) == ("list-posters", "news@example.com")
+
+
+def test_list_hears_at_once_of_a_new_member(post: Post) -> None:
+    post.put(news("members"))
+    who = "x@outside.test"
+    assert refused(post.by_window(who, local=True).to("news@example.com"), "550 5.7.1")
+    post.put(replace(news("members"), members=(who,)))
+    assert post.by_window(who, local=True).to("news@example.com") == "DUNNO"
+
+
 def test_mail_from_outside_may_be_large_and_for_many(post: Post) -> None:
     post.plan(recipients_per_message=1, recipients_per_day=1, message_bytes=10)
     for sender in ("x@outside.test", "", "forged@example.com"):

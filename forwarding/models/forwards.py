@@ -1,9 +1,6 @@
 """Forwarding addresses and where they lead.
 
-A row lives until its server has confirmed that the address is gone. The rules of
-one address stand here; those of the whole map of addresses in `routes`. Edits are
-made one after the other for all customers (a lock on the mail servers' rows), since
-two harmless edits at the same moment could close a circle together.
+The rules of one address stand here; those of the whole map of addresses in `routes`.
 """
 
 from __future__ import annotations
@@ -16,17 +13,16 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
-from django.db.models.functions import Lower
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Account, Domain, accounts_by_address
-from accounts.names import readable_domain
-from forwarding import addresses, routes
+from forwarding import addresses, routes, taken
+from forwarding.models.base import AtAnAddress, LeadsTo, as_hosted
 from mailhost import grammar
 from mailhost.records import Address
-from propagation.models import Change, one_at_a_time
+from propagation.models import one_at_a_time
 
 
 class ForwardingQuerySet(models.QuerySet["ForwardingAddress"]):
@@ -66,8 +62,11 @@ class ForwardingQuerySet(models.QuerySet["ForwardingAddress"]):
         return row
 
 
-class ForwardingAddress(models.Model):
+class ForwardingAddress(AtAnAddress):
     """`local part @ domain`, delivering to one or more addresses; "" is the catch-all."""
+
+    kind = "address"
+    gone = gettext_lazy("This address is no longer forwarded.")
 
     domain = models.ForeignKey(
         Domain,
@@ -76,7 +75,6 @@ class ForwardingAddress(models.Model):
         verbose_name=gettext_lazy("domain"),
     )
     local_part = models.CharField(gettext_lazy("part before the @"), max_length=64, blank=True)
-    created_at = models.DateTimeField(gettext_lazy("created"), default=now, editable=False)
 
     objects = ForwardingQuerySet.as_manager()
 
@@ -97,19 +95,6 @@ class ForwardingAddress(models.Model):
                 violation_error_message=gettext_lazy("This name has a form that is not allowed."),
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.local_part or '*'}@{readable_domain(self.domain.name)}"
-
-    @property
-    def address(self) -> str:
-        """The address as stored; "@domain" for the catch-all."""
-        return f"{self.local_part}@{self.domain.name}"
-
-    @property
-    def key(self) -> str:
-        """The key of this address's record."""
-        return f"address:{self.address}"
 
     @property
     def is_catch_all(self) -> bool:
@@ -133,12 +118,6 @@ class ForwardingAddress(models.Model):
         )
         return Address(self.local_part, self.domain.name, leads_to) if leads_to else None
 
-    def is_leaving(self) -> bool:
-        """Whether the address is being deleted."""
-        open_changes = Change.objects.open().of(self.domain.server_id, [self.key]).order_by("-pk")
-        newest = open_changes.first()
-        return newest is not None and newest.removes
-
     def lead(
         self, destinations: list[str], *, by: Any = None, group: uuid.UUID | None = None
     ) -> None:
@@ -146,45 +125,14 @@ class ForwardingAddress(models.Model):
 
         Raises ValidationError in words for the customer; nothing is saved then.
         """
-        cleaned = _as_hosted(addresses.clean_destinations(destinations))
+        cleaned = as_hosted(addresses.clean_destinations(destinations))
         with transaction.atomic():
             one_at_a_time()
             self._refuse_if_gone()
             self._check(cleaned)
             before = self.record()
             self._put(cleaned)
-            Change.objects.propose(
-                self.domain.server,
-                before=before,
-                after=self.record(),
-                by=by,
-                group=group,
-                needs=self._needs(cleaned),
-            )
-
-    def withdraw(self, *, by: Any = None, group: uuid.UUID | None = None) -> None:
-        """Ask the server to forget the address; the row goes when the server has done so.
-
-        One that the server has never seen goes at once; one that is going already goes at
-        its own time. Raises ValidationError where the mail would then go in a circle through
-        the domain's catch-all.
-        """
-        with transaction.atomic():
-            one_at_a_time()
-            self._refuse_if_gone()
-            if self.is_leaving():
-                return
-            routes.check(self.address, (), customer_id=self.domain.customer_id)
-            change = Change.objects.propose(
-                self.domain.server, before=self.record(), after=None, by=by, group=group
-            )
-            if change is None:
-                self.delete()
-
-    def _refuse_if_gone(self) -> None:
-        """Raise ValidationError where another request has removed the row meanwhile."""
-        if self.pk and not ForwardingAddress.objects.filter(pk=self.pk).exists():
-            raise ValidationError(_("This address is no longer forwarded."), code="gone")
+            self._propose(before, leads_to=cleaned, by=by, group=group)
 
     def drop(self, destination: str, *, by: Any = None, group: uuid.UUID | None = None) -> None:
         """No longer lead to `destination`; without another one the address is withdrawn."""
@@ -208,6 +156,8 @@ class ForwardingAddress(models.Model):
     def _check(self, destinations: list[str]) -> None:
         """Raise ValidationError unless this address may lead to these destinations."""
         domain = self.domain
+        if not self.is_catch_all:
+            taken.refuse_lists_name(domain, self.local_part)
         fixed_elsewhere = domain.fixed_account.domain_id != domain.pk
         if self.address == domain.fixed_address:
             if fixed_elsewhere:
@@ -249,37 +199,11 @@ class ForwardingAddress(models.Model):
         Destination.objects.bulk_create(rows)
         self._prefetched_objects_cache: dict[str, Any] = {}
 
-    def _needs(self, destinations: list[str]) -> list[tuple[int, str]]:
-        """Name the records that must be live first: the domain and what this leads to.
 
-        Only the same customer's: nobody's edit waits for, or falls with, another's.
-        """
-        customer = self.domain.customer_id
-        own = dict(Domain.objects.filter(customer=customer).values_list("name", "server_id"))
-        needs = [(self.domain.server_id, f"domain:{self.domain.name}")]
-        needs += [
-            (account.server_id, account.key)
-            for account in accounts_by_address(destinations).values()
-            if account.domain.customer_id == customer
-        ]
-        needs += [
-            (own[name], f"address:{to}")
-            for to in destinations
-            if (name := to.partition("@")[2]) in own and to != self.address
-        ]
-        return needs
-
-
-class Destination(models.Model):
+class Destination(LeadsTo):
     """One address that a forwarding address leads to."""
 
     forwarding = models.ForeignKey(ForwardingAddress, models.CASCADE, related_name="destinations")
-    address = models.CharField(gettext_lazy("destination"), max_length=254)
-    lowered = models.GeneratedField(
-        expression=Lower("address"),
-        output_field=models.CharField(max_length=254),
-        db_persist=True,
-    )
     position = models.PositiveSmallIntegerField()
 
     class Meta:
@@ -295,9 +219,6 @@ class Destination(models.Model):
             ),
         ]
         indexes = [models.Index(name="destination_address", fields=["lowered"])]
-
-    def __str__(self) -> str:
-        return self.address
 
 
 class DetachedDestination(models.Model):
@@ -319,13 +240,6 @@ class DetachedDestination(models.Model):
 
     def __str__(self) -> str:
         return f"{self.local_part or '*'}@{self.domain.name}"
-
-
-def _as_hosted(destinations: list[str]) -> list[str]:
-    """Lower the addresses of hosted domains; elsewhere the case of a letter may matter."""
-    domains = {to.partition("@")[2] for to in destinations}
-    hosted = set(Domain.objects.filter(name__in=domains).values_list("name", flat=True))
-    return [to.lower() if to.partition("@")[2] in hosted else to for to in destinations]
 
 
 def attach_again(
