@@ -30,8 +30,12 @@ class PlanSource:
         return plan.record() if plan else None
 
     def restore(self, change: Change) -> None:
-        """Bring back the limits. That a plan exists is not taken back."""
+        """Bring back the limits, everywhere or nowhere. That a plan exists is not taken back."""
         was = change.was()
+        if Change.objects.beyond_recall(change).exists():
+            raise ValidationError(
+                _("Another mail server has it already. Edit the plan instead."), code="plan"
+            )
         plan = Plan.objects.filter(code=_name(change)).first()
         if not isinstance(was, PlanLimits) or plan is None:
             raise ValidationError(

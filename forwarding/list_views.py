@@ -23,7 +23,7 @@ from forwarding import list_pages
 from forwarding.list_forms import AddMembersForm, ListSettingsForm, OpenListForm
 from forwarding.models import MAX_MEMBERS, MailingList
 from propagation.models import Change, due_from_now
-from propagation.progress import clock, progress_of
+from propagation.progress import clock, farewell, progress_of
 
 
 @in_domain
@@ -210,7 +210,5 @@ def _changed(row: MailingList) -> str:
 
 def _gone(row: MailingList) -> str:
     """Say when a list goes; one that the server never had is gone already."""
-    if _change_of(row) is None:
-        return _("%(address)s is deleted; the mail server never had it.") % {"address": row}
-    words = _("The mailing list %(address)s will be deleted at about %(time)s.")
-    return words % {"address": row, "time": _time(row)}
+    later = _("The mailing list %(address)s will be deleted at about %(time)s.")
+    return farewell(row.domain.server, row.key, row, later)

@@ -27,7 +27,7 @@ from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress, MailingList
 from propagation.models import Change, due_from_now
-from propagation.progress import clock, progress_of
+from propagation.progress import clock, farewell, progress_of
 
 
 @in_domain
@@ -198,11 +198,5 @@ def _saved(local_part: str, domain: Domain) -> str:
 
 def _gone(forwarding: ForwardingAddress) -> str:
     """Say when an address goes; one that the server never had is gone already."""
-    server = forwarding.domain.server
-    change = Change.objects.pending().of(server.pk, [forwarding.key]).first()
-    if change is None:
-        return _("%(address)s is deleted; the mail server never had it.") % {"address": forwarding}
-    return _("%(address)s will no longer be forwarded from about %(time)s.") % {
-        "address": forwarding,
-        "time": clock(server, change.due_at),
-    }
+    later = _("%(address)s will no longer be forwarded from about %(time)s.")
+    return farewell(forwarding.domain.server, forwarding.key, forwarding, later)

@@ -28,7 +28,7 @@ from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from propagation.cancel import cancel, group_of, with_dependents
 from propagation.models import Change, ChangeState, TooLate, due_from_now
-from propagation.progress import clock, in_time, minutes_until, progress_of
+from propagation.progress import clock, farewell, in_time, minutes_until, progress_of
 from propagation.sources import source_of
 
 SHOWN_CHANGES = 20
@@ -219,11 +219,8 @@ def _listed(addresses: list[str]) -> str:
 
 def _deleted(account: Account) -> str:
     """Say when the account goes; one that the server never had is gone already."""
-    change = Change.objects.pending().of(account.server_id, [account.key]).first()
-    if change is None:
-        return _("%(address)s is deleted; the mail server never had it.") % {"address": account}
-    words = _("%(address)s will be deleted at about %(time)s.")
-    return words % {"address": account, "time": clock(account.server, change.due_at)}
+    later = _("%(address)s will be deleted at about %(time)s.")
+    return farewell(account.server, account.key, account, later)
 
 
 @in_domain

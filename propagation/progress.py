@@ -102,6 +102,17 @@ def clock(server: MailServer, moment: datetime | None = None) -> str:
     return time if server.answers() else _("%(time)s at the earliest") % {"time": time}
 
 
+def farewell(server: MailServer, key: str, address: object, later: str) -> str:
+    """Say when a deleted record goes: `later`, or that it is gone, if no server ever had it.
+
+    `later` names %(address)s and %(time)s.
+    """
+    change = Change.objects.pending().of(server.pk, [key]).first()
+    if change is None:
+        return _("%(address)s is deleted; the mail server never had it.") % {"address": address}
+    return later % {"address": address, "time": clock(server, change.due_at)}
+
+
 def in_time(changes: Iterable[Change]) -> list[list[Change]]:
     """Gather changes that belong together, in the order in which they were given."""
     groups: dict[object, list[Change]] = {}

@@ -1,27 +1,30 @@
 """Take over what a mail server's policy daemon knows: a minute's news at a time.
 
-Only what changed since the last time is read, and written in bulk. It may run twice, late or
-beside itself: a run that was overtaken leaves the cursor where the other one's was, so that the
-next reads again what either may have missed.
+Only what changed since the last time is read, and written in bulk. It may run twice or late. Of
+two runs at once the second leaves it to the first, or an older row that was read first could be
+written last. A run that was killed is made good by the next: the cursor moves after the rows.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.db.models import F, Window
 from django.db.models.functions import RowNumber
-from django.utils.timezone import localdate, now
+from django.utils.timezone import localdate, localtime, now
 
 from accounts.models import Account
+from mailhost.config import HostConfig
 from mailhost.policy import figures
 from mailhost.policy.grants import network_of
-from propagation.models import MailServer, NotHere, parts
+from propagation.models import MailServer, parts
 from quota.models import REFUSALS_KEPT, Guessing, Refusal, Report, SendingHour, SendingWindow
 
 #: Days for which hours are kept, as on the mail server.
@@ -35,6 +38,8 @@ _WINDOWS_KEPT = timedelta(hours=24)
 #: Seconds to wait for the daemon to forget wrong passwords, so that the answer is read at once.
 _PATIENCE = 2.0
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -42,77 +47,93 @@ class Owner:
 
     pk: Any
     created_at: datetime
+    domain: str
 
     def had_the_name(self, seconds: float) -> bool:
         """Whether what happened then was this account's, not an earlier one's of the name."""
         return _moment(seconds) >= self.created_at
 
+    def sent(self, one: figures.Sent) -> bool:
+        """Whether this account sent it: names are free again for any domain of the server."""
+        day = date.fromisoformat(one.day)
+        return one.domain == self.domain and day >= localdate(self.created_at)
+
 
 def collect(server: MailServer) -> int:
     """Take over one server's news, and pass on which wrong passwords to forget.
 
-    Return how many rows were news. Raises NotHere on a machine without this server, and
-    FiguresError if its policy daemon's database cannot be read.
+    Return how many rows were news; 0 where another process is at it. Raises NotHere on a
+    machine without this server, and FiguresError if its policy daemon's database cannot be
+    read.
     """
     with server.host() as host:
         root, config = host.root, host.config
-    report, _ = Report.objects.get_or_create(server=server)
-    _pass_on_lifts(server, root)
-    begun = now()
-    news = figures.read(root, report.cursor)
-    owners = _owners(server, news)
-    written = (
-        _write_hours(news.sent, owners)
-        + _write_windows(news.ways, owners)
-        + _write_refusals(news.refusals, owners)
-        + _write_guessing(news.guessed, owners, begun)
-    )
-    _forget_old()
-    same = Report.objects.filter(pk=report.pk, cursor=report.cursor)
-    same.update(
-        cursor=news.cursor or report.cursor,
-        collected_at=begun,
-        pop_before_smtp=config.pop_before_smtp,
-        window_minutes=config.window_minutes,
-        no_window_networks=config.no_window_networks,
-    )
+    _compare_zones(server, config)
+    with figures.taken_over_alone(root) as alone:
+        if not alone:
+            return 0
+        report, _ = Report.objects.get_or_create(server=server)
+        _pass_on_lifts(server, root)
+        begun = now()
+        written = _take_over(server, report, root)
+        Report.objects.filter(pk=report.pk).update(
+            collected_at=begun,
+            pop_before_smtp=config.pop_before_smtp,
+            window_minutes=config.window_minutes,
+            no_window_networks=config.no_window_networks,
+        )
+        _forget_old()
     return written
 
 
-def collect_all(servers: Iterable[MailServer] | None = None) -> dict[str, int]:
-    """Collect from every server of this machine; return how many rows were news."""
-    found = {}
-    for server in MailServer.objects.all() if servers is None else servers:
-        try:
-            found[server.name] = collect(server)
-        except NotHere:
-            continue
-    return found
+def _take_over(server: MailServer, report: Report, root: Path) -> int:
+    """Write what is news since the report's cursor, and move it; return how many rows."""
+    written, cursor, more = 0, report.cursor, True
+    while more:
+        begun, news = now(), figures.read(root, cursor)
+        owners = _owners(server, news)
+        written += (
+            _write_hours(news.sent, owners)
+            + _write_windows(news.ways, owners)
+            + _write_refusals(news.refusals, owners)
+            + _write_guessing(news.guessed, owners, begun)
+        )
+        # Only from where it was read: deleted meanwhile, it shall bring everything again.
+        same = Report.objects.filter(pk=report.pk, cursor=cursor)
+        cursor = news.cursor or cursor
+        more = bool(same.update(cursor=cursor)) and news.more
+    return written
+
+
+def _compare_zones(server: MailServer, config: HostConfig) -> None:
+    """Say in the log that the panel's day is another than the mail server's."""
+    panels, servers = localtime(), now().astimezone(ZoneInfo(config.time_zone))
+    if panels.utcoffset() != servers.utcoffset():
+        _log.warning("%s counts by %s, the panel's TIME_ZONE differs", server, config.time_zone)
 
 
 def _pass_on_lifts(server: MailServer, root: Path) -> None:
     """Have the daemon forget what owners want forgotten; the last one is waited for."""
+    asked = now()
     names = Guessing.objects.to_lift(server)
     for number, name in enumerate(names, 1):
         figures.lift(root, name, wait=_PATIENCE if number == len(names) else 0.0)
     if names:
         done = Guessing.objects.filter(account__server=server, account__name__in=names)
-        done.update(lift_asked_at=None)
+        # Asked for once more meanwhile, it is passed on the next time.
+        done.filter(lift_asked_at__lte=asked).update(lift_asked_at=None)
 
 
 def _owners(server: MailServer, news: figures.Figures) -> dict[str, Owner]:
     """Return the accounts that the news is about, by name; one that is gone is not among them."""
-    names = sorted(
-        {row.account for row in news.sent}
-        | {row.account for row in news.ways}
-        | {row.account for row in news.refusals}
-        | {row.account for row in news.guessed}
-    )
+    kinds = (news.sent, news.ways, news.refusals, news.guessed)
+    names = sorted({row.account for rows in kinds for row in rows})
+    columns = ("pk", "created_at", "domain__name", "name")
     found = {}
     for some in parts(names, 10_000):
         accounts = Account.objects.filter(server=server, name__in=some)
-        for pk, name, created_at in accounts.values_list("pk", "name", "created_at"):
-            found[name] = Owner(pk, created_at)
+        for *owner, name in accounts.values_list(*columns):
+            found[name] = Owner(*owner)
     return found
 
 
@@ -120,13 +141,11 @@ def _write_hours(sent: Iterable[figures.Sent], owners: Mapping[str, Owner]) -> i
     rows = []
     for one in sent:
         owner = owners.get(one.account)
-        day = date.fromisoformat(one.day)
-        # What was sent before belongs to an earlier account of the name.
-        if owner and day >= localdate(owner.created_at) and network_of(one.address):
+        if owner and owner.sent(one) and network_of(one.address):
             rows.append(
                 SendingHour(
                     account_id=owner.pk,
-                    day=day,
+                    day=date.fromisoformat(one.day),
                     hour=one.hour,
                     address=one.address,
                     way=one.way,

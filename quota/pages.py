@@ -138,7 +138,7 @@ def sent_today(account: Account) -> int:
 
 def domain_sent_today(domain: Domain) -> int:
     """Return the recipients of today of all its accounts."""
-    return SendingHour.objects.filter(account__domain=domain).on(localdate()).total()
+    return SendingHour.objects.of_domain(domain).on(localdate()).total()
 
 
 def report_of(domain: Domain) -> Report:
@@ -164,12 +164,7 @@ def traffic(hours: SendingHourQuerySet, visitor: str) -> dict[str, Any]:
     return {
         "bars": _bars(by_hour),
         "most": number(max(by_hour.values())),
-        "sources": [
-            Source(
-                address, str(SendingHour.Way(way).label), number(count), network_of(address) == here
-            )
-            for (address, way), count in most[:MOST_SOURCES]
-        ],
+        "sources": [_source(*way, count, here) for way, count in most[:MOST_SOURCES]],
         "more_sources": max(0, len(most) - MOST_SOURCES),
     }
 

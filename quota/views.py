@@ -20,7 +20,7 @@ from mailhost.records import PlanLimits
 from quota import pages
 from quota.checking import ListLike, Used, judge
 from quota.forms import CheckForm
-from quota.limits import limits_of
+from quota.limits import Limits, limits_of
 from quota.models import Guessing, SendingHour
 from quota.words import bytes_of, number
 
@@ -41,7 +41,7 @@ def sending(request: HttpRequest, domain: Domain, *, client_address: ClientAddre
     """Show what the accounts of a domain sent today, and which of them may send from where."""
     visitor = client_address(request)
     page = pages.page_of(domain, request.GET.get("page"))
-    hours = SendingHour.objects.filter(account__domain=domain)
+    hours = SendingHour.objects.of_domain(domain)
     context = {
         "domain": domain,
         "report": pages.report_of(domain),
@@ -105,7 +105,10 @@ def check_sending(
         server_id=domain.server_id,
         lists_among=partial(lists_among, sender=account.address),
     )
-    used = Used(pages.sent_today(account), pages.domain_sent_today(domain))
+    counted_together = limits.domain_recipients_per_day > 0
+    used = Used(
+        pages.sent_today(account), pages.domain_sent_today(domain) if counted_together else 0
+    )
     draft, findings = None, []
     if request.method == "POST" and form.is_valid():
         draft = form.cleaned_data["draft"]
@@ -130,14 +133,8 @@ def help_sending(request: HttpRequest) -> HttpResponse:
 
     The answers of the mail servers name this page.
     """
-    usual = PlanLimits("usual")
     context = {
-        "limits": {
-            "recipients_per_message": number(usual.recipients_per_message),
-            "recipients_per_day": number(usual.recipients_per_day),
-            "message_bytes": bytes_of(usual.message_bytes),
-            "list_message_bytes": bytes_of(usual.list_message_bytes),
-        },
+        "limits": _in_words(PlanLimits("usual")),
         "window_minutes": HostConfig("mail.example").window_minutes,
     }
     return render(request, "quota/help.html", context)
@@ -149,7 +146,7 @@ def _account(domain: Domain, account_id: Any) -> Account:
     return account
 
 
-def _in_words(limits: Any) -> dict[str, str]:
+def _in_words(limits: Limits | PlanLimits) -> dict[str, str]:
     """Return the limits as people write them."""
     return {
         "recipients_per_message": number(limits.recipients_per_message),

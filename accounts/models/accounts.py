@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import names, names_elsewhere, passwords
-from accounts.models.limits import OwnLimits
+from accounts.models.limits import OwnLimits, at_least_one
 from mailhost import grammar
 from mailhost.records import Mailbox
 from propagation.models import Change, MailServer, one_at_a_time
@@ -120,6 +120,7 @@ class Account(OwnLimits):
                 | Q(is_fixed=True, name__regex=grammar.FIXED_NAME.pattern),
                 violation_error_message=gettext_lazy("This name has a form that is not allowed."),
             ),
+            at_least_one("account_limits_at_least_one"),
         ]
         indexes = [
             models.Index(name="account_by_domain", fields=["domain", "name"]),

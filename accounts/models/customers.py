@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -44,7 +45,8 @@ class PlanQuerySet(models.QuerySet["Plan"]):
 class Plan(models.Model):
     """What a domain's owner has bought (コース); every limit of the manual's section 5.
 
-    Every mail server holds every plan: an edit is a change for each of them.
+    Every mail server holds every plan: an edit is a change for each of them, and these are
+    taken back together.
     """
 
     code = models.SlugField(gettext_lazy("code"), unique=True)
@@ -118,22 +120,26 @@ class Plan(models.Model):
             if was and was.code != self.code:
                 raise ValidationError(_("A plan's code stays as it is."), code="code")
             super().save(*args, **kwargs)
+            group = uuid.uuid4()
             for server in MailServer.objects.all():
-                self.propose(server, before=was)
+                self.propose(server, before=was, group=group)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete a plan that no domain has, here and on the mail servers."""
         with transaction.atomic():
             one_at_a_time()
+            group = uuid.uuid4()
             for server in MailServer.objects.all():
-                Change.objects.propose(server, before=self.record(), after=None)
+                Change.objects.propose(server, before=self.record(), after=None, group=group)
             return super().delete(*args, **kwargs)
 
-    def propose(self, server: MailServer, *, before: Plan | None = None) -> None:
+    def propose(
+        self, server: MailServer, *, before: Plan | None = None, group: uuid.UUID | None = None
+    ) -> None:
         """Tell a mail server what the plan allows."""
         held = before.record() if before else None
         if held != self.record():
-            Change.objects.propose(server, before=held, after=self.record())
+            Change.objects.propose(server, before=held, after=self.record(), group=group)
 
     def record(self) -> PlanLimits:
         """Return what a mail server holds of this plan."""

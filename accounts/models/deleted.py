@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from accounts import names
 from accounts.models.accounts import Account
 from accounts.models.domains import Domain
-from accounts.models.limits import OwnLimits
+from accounts.models.limits import OwnLimits, at_least_one
 from propagation.models import MailServer, one_at_a_time
 
 
@@ -50,6 +50,7 @@ class DeletedAccount(OwnLimits):
         verbose_name = gettext_lazy("deleted account")
         verbose_name_plural = gettext_lazy("deleted accounts")
         ordering = ["-deleted_at"]
+        constraints = [at_least_one("deleted_limits_at_least_one")]
         indexes = [models.Index(name="deleted_account_age", fields=["deleted_at"])]
 
     def __str__(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy
 
 from mailhost.records import Mailbox
@@ -18,6 +21,17 @@ def _own_limit(name: Any) -> models.PositiveBigIntegerField[int | None, int | No
         blank=True,
         validators=[MinValueValidator(1)],
         help_text=gettext_lazy("Empty: as the plan has it."),
+    )
+
+
+def at_least_one(name: str) -> models.CheckConstraint:
+    """Return the constraint that no limit of a row's own is 0: that is the mail server's word."""
+    limits = [limit for limit in OwnLimits.NAMES if limit != "pop_before_smtp"]
+    each = [Q(**{f"{limit}__isnull": True}) | Q(**{f"{limit}__gte": 1}) for limit in limits]
+    return models.CheckConstraint(
+        name=name,
+        condition=reduce(and_, each),
+        violation_error_message=gettext_lazy("Every limit is at least 1."),
     )
 
 

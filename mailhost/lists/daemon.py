@@ -69,6 +69,8 @@ async def _serve(paths: Paths) -> None:
     await ended.wait()
     listening.close()
     await asyncio.to_thread(sender.stop)
+    if not sender.is_alive():
+        queue.close()
     with suppress(FileNotFoundError):
         paths.lists_socket.unlink()
     _log.info("ended")
@@ -261,7 +263,7 @@ class Sender(Thread):
         except smtplib.SMTPRecipientsRefused as error:
             code = error.recipients[copy.member][0]
             self._refused(copy, code)
-        except smtplib.SMTPDataError as error:
+        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
             self._refused(copy, error.smtp_code)
         else:
             with self._lock:

@@ -33,12 +33,18 @@ class Directory:
     def most_bytes(self, mailing_list: MailingList, sender: str) -> int:
         """Return how long a message of `sender` to the list may be.
 
-        An account that may send lists more than their plan says may do so here.
+        An account that may send lists more than this list's plan says, by its own limit or by
+        its own plan, was let through by the policy daemon, and may do so here.
         """
-        domain = self._value(f"domain:{mailing_list.domain}")
-        plan = self._value(f"plan:{domain.get('plan', '')}")
-        limit = (PlanLimits(**plan) if plan else PlanLimits("default")).list_message_bytes
-        return max([limit, *(box.list_message_bytes for box in self._mailboxes(sender.lower()))])
+        senders = self._mailboxes(sender.lower())
+        own = [box.list_message_bytes or self._most_by_plan(box.domain) for box in senders]
+        return max([self._most_by_plan(mailing_list.domain), *own])
+
+    def _most_by_plan(self, domain: str) -> int:
+        """Return how long a message to a list may be by the domain's plan."""
+        code = self._value(f"domain:{domain}").get("plan", "")
+        plan = self._value(f"plan:{code}") if code else {}
+        return (PlanLimits(**plan) if plan else PlanLimits("default")).list_message_bytes
 
     def _mailboxes(self, address: str) -> list[Mailbox]:
         """Return the mailboxes at an address and those it is forwarded to at once."""

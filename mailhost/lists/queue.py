@@ -50,8 +50,8 @@ class Queue:
 
     def take(self, list_address: str, members: tuple[str, ...], content: bytes) -> None:
         """Keep a message for these members; it is on the disk when this returns."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             post = self._db.execute(
                 "INSERT INTO post (list, content, taken_at) VALUES (?, ?, ?)",
                 (list_address, content, int(time.time())),
@@ -60,11 +60,6 @@ class Queue:
                 "INSERT INTO copy (post, member, name) VALUES (?, ?, ?)",
                 [(post, member, secrets.token_hex(12)) for member in members],
             )
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def waiting(self, most: int) -> list[Copy]:
         """Return the copies to send next, oldest message first."""
@@ -90,13 +85,13 @@ class Queue:
 
     def done(self, copy: Copy) -> None:
         """Forget a copy, and the message with its last one."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("DELETE FROM copy WHERE name = ?", (copy.name,))
-        self._db.execute(
-            "DELETE FROM post WHERE id = ? AND NOT EXISTS (SELECT 1 FROM copy WHERE post = ?)",
-            (copy.post, copy.post),
-        )
-        self._db.execute("COMMIT")
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM copy WHERE name = ?", (copy.name,))
+            self._db.execute(
+                "DELETE FROM post WHERE id = ? AND NOT EXISTS (SELECT 1 FROM copy WHERE post = ?)",
+                (copy.post, copy.post),
+            )
 
     def begun(self) -> list[Copy]:
         """Return the copies of which it is not known whether Postfix has them."""

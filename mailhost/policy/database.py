@@ -1,8 +1,9 @@
 """The policy daemon's memory: an SQLite file, and one commit for all that came in together.
 
 A write waits for the end of the event loop's turn; what was written in one turn is committed at
-once, and only then does anybody get his answer. A process that is killed has forgotten nothing
-that it answered for. The file is not synced at each commit (`synchronous = NORMAL` with a
+once, and only then does Postfix get its answer: a process that is killed has forgotten no
+recipient that it answered for. Dovecot, which waits for no answer to a report, gets it at once.
+The file is not synced at each commit (`synchronous = NORMAL` with a
 write-ahead log): a power cut may lose the last half minute, as Linux writes it, never the file.
 """
 

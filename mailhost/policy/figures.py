@@ -9,12 +9,15 @@ Times are UNIX seconds.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mailhost.errors import HostError
 from mailhost.paths import Paths
@@ -25,6 +28,8 @@ from mailhost.policy.grants import network_of
 MOST_PLACES = 20
 #: Seconds to wait for the daemon's writing.
 PATIENCE = 10.0
+#: Rows of each kind that are read at once: the first time all that is kept is news.
+MOST_ROWS = 20_000
 
 _TABLES = ("count", "refusal", "grant", "failure", "lifted")
 
@@ -109,9 +114,10 @@ class Guessed:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What has changed; `cursor` is for the next time."""
+    """What has changed; `cursor` is for the next time, at once if there is `more`."""
 
     cursor: str = ""
+    more: bool = False
     sent: list[Sent] = field(default_factory=list)
     refusals: list[Refused] = field(default_factory=list)
     ways: list[OpenWay] = field(default_factory=list)
@@ -119,22 +125,74 @@ class Figures:
 
 
 def read(root: Path, cursor: str = "", now: float | None = None) -> Figures:
-    """Return what has changed since `cursor` of the server in `root`; "": everything.
+    """Return what has changed since `cursor` of the server in `root`; "": since ever.
 
-    Of an account whose wrong passwords changed, all that count now are told. Raises
-    FiguresError. Without a daemon that ever ran there are no figures.
+    The oldest comes first, at most MOST_ROWS of a kind. Of an account whose wrong passwords
+    changed, all that count now are told. Raises FiguresError. Without a daemon that ever ran
+    there are no figures.
     """
     since = _parse(cursor)
     with _opened(root) as db:
         if db is None:
             return Figures()
+        found = {table: _changed(db, table, since[table]) for table in _CHANGED}
+        upto = {table: rows[-1][-1] for table, rows in found.items() if rows}
+        upto |= {table: _highest(db, table, since[table]) for table in ("failure", "lifted")}
         return Figures(
-            sent=[Sent(*row) for row in db.execute(_SENT, (since["count"],))],
-            refusals=[Refused(*row) for row in db.execute(_REFUSALS, (since["refusal"],))],
-            ways=[OpenWay(*row) for row in db.execute(_WAYS, (since["grant"],))],
+            sent=[Sent(*row[:-1]) for row in found["count"]],
+            refusals=[Refused(*row[:-1]) for row in found["refusal"]],
+            ways=[OpenWay(*row[:-1]) for row in found["grant"]],
             guessed=list(_guessed(db, since, time.time() if now is None else now)),
-            cursor=_latest(db, since),
+            cursor=".".join(str(upto.get(table, since[table])) for table in _TABLES),
+            more=any(len(rows) == MOST_ROWS for rows in found.values()),
         )
+
+
+def of_account(root: Path, account: str, day: str, now: float) -> Figures:
+    """Return what is known of one account: of what it sent, only that of a day (YYYY-MM-DD)."""
+    with _opened(root) as db:
+        if db is None:
+            return Figures()
+        sent = db.execute(f"{_SENT} WHERE account = ? AND day = ?", (account, day))
+        refusals = db.execute(f"{_REFUSALS} WHERE account = ? ORDER BY id", (account,))
+        ways = db.execute(f"{_WAYS} WHERE account = ? ORDER BY login_at", (account,))
+        return Figures(
+            sent=[Sent(*row[:-1]) for row in sent],
+            refusals=[Refused(*row[:-1]) for row in refusals],
+            ways=[OpenWay(*row[:-1]) for row in ways],
+            guessed=[_guessed_at(db, account, now - throttle.WINDOW)],
+        )
+
+
+def sent_by_domain(root: Path, domain: str, day: str) -> int:
+    """Return the recipients of all accounts of a domain on a day."""
+    query = "SELECT coalesce(sum(recipients), 0) FROM count WHERE day = ? AND domain = ?"
+    with _opened(root) as db:
+        return db.execute(query, (day, domain)).fetchone()[0] if db else 0
+
+
+@contextmanager
+def taken_over_alone(root: Path) -> Iterator[bool]:
+    """Keep others from taking the same figures over meanwhile; False: another is at it.
+
+    The kernel frees the lock when the process dies. Without a daemon that ever ran there is
+    nothing to keep apart.
+    """
+    try:
+        lock = os.open(Paths(root).policy / "figures.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except FileNotFoundError:
+        yield True
+        return
+    except OSError as error:
+        raise FiguresError(f"{error.filename}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(lock)
 
 
 def refused_places(root: Path, now: float | None = None) -> list[GuessedFrom]:
@@ -173,16 +231,10 @@ def lift(root: Path, account: str = "", address: str = "", wait: float = 0.0) ->
     return not waiting
 
 
-_SENT = """
-SELECT account, domain, day, hour, ip, way, recipients FROM count WHERE changed > ? ORDER BY changed
-"""
-_REFUSALS = """
-SELECT account, at, reason, "limit", reached, recipient FROM refusal
-WHERE changed > ? ORDER BY changed
-"""
-_WAYS = (
-    "SELECT account, address, way, login_at, until FROM grant WHERE changed > ? ORDER BY changed"
-)
+_SENT = "SELECT account, domain, day, hour, ip, way, recipients, changed FROM count"
+_REFUSALS = 'SELECT account, at, reason, "limit", reached, recipient, changed FROM refusal'
+_WAYS = "SELECT account, address, way, login_at, until, changed FROM grant"
+_CHANGED = {"count": _SENT, "refusal": _REFUSALS, "grant": _WAYS}
 _ACCOUNTS = """
 SELECT account FROM failure WHERE changed > ? AND account <> ''
 UNION SELECT account FROM lifted WHERE changed > ? ORDER BY account
@@ -195,19 +247,27 @@ GROUP BY network HAVING count(*) >= ? ORDER BY count(*) DESC, network
 """
 
 
+def _changed(db: sqlite3.Connection, table: str, since: int) -> list[tuple[Any, ...]]:
+    query = f"{_CHANGED[table]} WHERE changed > ? ORDER BY changed LIMIT ?"
+    return db.execute(query, (since, MOST_ROWS)).fetchall()
+
+
 def _guessed(db: sqlite3.Connection, since: dict[str, int], now: float) -> Iterator[Guessed]:
-    begin = now - throttle.WINDOW
     accounts = db.execute(_ACCOUNTS, (since["failure"], since["lifted"])).fetchall()
     for (account,) in accounts:
-        rows = db.execute(_FAILURES, (account, begin)).fetchall()
-        elsewhere = [at for _, known, at in rows if not known]
-        yield Guessed(
-            account,
-            len(elsewhere),
-            throttle.ACCOUNT.slowed_until(elsewhere),
-            throttle.ACCOUNT.refused_until(elsewhere),
-            tuple(_places(db, rows, begin)),
-        )
+        yield _guessed_at(db, account, now - throttle.WINDOW)
+
+
+def _guessed_at(db: sqlite3.Connection, account: str, begin: float) -> Guessed:
+    rows = db.execute(_FAILURES, (account, begin)).fetchall()
+    elsewhere = [at for _, known, at in rows if not known]
+    return Guessed(
+        account,
+        len(elsewhere),
+        throttle.ACCOUNT.slowed_until(elsewhere),
+        throttle.ACCOUNT.refused_until(elsewhere),
+        tuple(_places(db, rows, begin)),
+    )
 
 
 def _places(
@@ -242,13 +302,10 @@ def _parse(cursor: str) -> dict[str, int]:
     return dict(zip(_TABLES, map(int, numbers), strict=True))
 
 
-def _latest(db: sqlite3.Connection, since: dict[str, int]) -> str:
-    numbers = []
-    for table in _TABLES:
-        query = f"SELECT coalesce(max(changed), 0) FROM {table}"  # noqa: S608 (names above)
-        # Rows may have gone meanwhile, numbers never come again.
-        numbers.append(max(since[table], db.execute(query).fetchone()[0]))
-    return ".".join(map(str, numbers))
+def _highest(db: sqlite3.Connection, table: str, since: int) -> int:
+    query = f"SELECT coalesce(max(changed), 0) FROM {table}"  # noqa: S608 (names above)
+    # Rows may have gone meanwhile, numbers never come again.
+    return max(since, int(db.execute(query).fetchone()[0]))
 
 
 @contextmanager

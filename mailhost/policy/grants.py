@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -27,6 +27,8 @@ ENDING = 120.0
 LATE = 180.0
 #: Seconds after its end for which a grant stays on record, for the panel to learn of its end.
 ON_RECORD = 24 * 3600.0
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Places looked at between two pauses of `expire`: about a millisecond.
 _STEP = 200
@@ -47,6 +49,17 @@ def network_of(address: str) -> str:
     if host.version == 4:
         return str(host)
     return str(ipaddress.IPv6Network((int(host), 64), strict=False))
+
+
+def networks_in(text: str) -> list[Network]:
+    """Return the networks that a setting lists, with commas between."""
+    return [ipaddress.ip_network(network) for network in filter(None, text.split(","))]
+
+
+def lies_in(address: str, networks: Iterable[Network]) -> bool:
+    """Say whether an IP address lies in one of these networks."""
+    host = _host(address)
+    return host is not None and any(host in network for network in networks)
 
 
 def _host(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -90,8 +103,7 @@ class Grants:
         self._directory = directory
         self._seconds = config.window_minutes * 60.0
         self._on = config.pop_before_smtp
-        texts = filter(None, config.no_window_networks.split(","))
-        self._shut = [ipaddress.ip_network(text) for text in texts]
+        self._shut = networks_in(config.no_window_networks)
         # By network, then account; of a network the latest login comes last.
         self._grants: dict[str, dict[str, Grant]] = {}
         self._begun = clock()
@@ -165,12 +177,7 @@ class Grants:
 
     def may_open(self, address: str) -> bool:
         """Say whether a login from there opens anything, on this server and in this network."""
-        if not self._on:
-            return False
-        if not self._shut:
-            return True
-        host = _host(address)
-        return not any(host in network for network in self._shut if host is not None)
+        return self._on and not (self._shut and lies_in(address, self._shut))
 
     def _is_past(self, grant: Grant, now: float) -> bool:
         """Say whether it is too late for a session to hold it open.

@@ -40,18 +40,19 @@ def lines(root: Path, name: str, now: float) -> Iterator[str]:
     def clock(moment: float) -> str:
         return f"{datetime.fromtimestamp(moment, zone):%Y-%m-%d %H:%M}"
 
-    known = figures.read(root, now=now)
-    yield from _today(account, known.sent, clock(now)[:10])
+    day = clock(now)[:10]
+    known = figures.of_account(root, account.name, day, now)
+    of_domain = account.limits.domain_recipients_per_day
+    domain_used = figures.sent_by_domain(root, account.domain, day) if of_domain else 0
+    yield from _today(account, known.sent, domain_used, day)
     yield from _ways(account, known.ways, now, clock)
     for refused in known.refusals:
-        if refused.account == account.name:
-            yield (
-                f"refused {clock(refused.at)}: {refused.reason} (limit {refused.limit},"
-                f" reached {refused.reached}), to {refused.recipient or 'several'}"
-            )
+        yield (
+            f"refused {clock(refused.at)}: {refused.reason} (limit {refused.limit},"
+            f" reached {refused.reached}), to {refused.recipient or 'several'}"
+        )
     for guessed in known.guessed:
-        if guessed.account == account.name:
-            yield from _guesses(guessed, now, clock)
+        yield from _guesses(guessed, now, clock)
 
 
 def guessing(root: Path, now: float) -> Iterator[str]:
@@ -60,20 +61,16 @@ def guessing(root: Path, now: float) -> Iterator[str]:
         yield f"{place.network}  {place.wrong} wrong passwords within the hour"
 
 
-def _today(account: AccountView, sent: list[figures.Sent], day: str) -> Iterator[str]:
+def _today(
+    account: AccountView, sent: list[figures.Sent], domain_used: int, day: str
+) -> Iterator[str]:
     limits = account.limits
     used: Counter[tuple[str, str]] = Counter()
-    domain = 0
     for row in sent:
-        if row.day != day:
-            continue
-        if row.account == account.name:
-            used[row.address, row.way] += row.recipients
-        if row.domain == account.domain:
-            domain += row.recipients
+        used[row.address, row.way] += row.recipients
     yield f"{day}: {used.total()} of {limits.recipients_per_day} recipients"
     if limits.domain_recipients_per_day:
-        yield f"{account.domain}: {domain} of {limits.domain_recipients_per_day} recipients"
+        yield f"{account.domain}: {domain_used} of {limits.domain_recipients_per_day} recipients"
     for (address, way), count in used.most_common():
         yield f"  {count} from {address} ({_WAYS_OF_SENDING[way]})"
     yield (
@@ -88,13 +85,13 @@ def _ways(
     if not account.pop_before_smtp:
         yield "sends with its password only"
         return
-    mine = [way for way in ways if way.account == account.name and way.until > now]
-    for way in mine:
+    still_open = [way for way in ways if way.until > now]
+    for way in still_open:
         yield (
             f"open from {way.address} until {clock(way.until)}:"
             f" {way.way} login {clock(way.login_at)}"
         )
-    if not mine:
+    if not still_open:
         yield "open from nowhere: no login by POP3 or IMAP counts now"
 
 

@@ -96,6 +96,11 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Return the changes of these records of one server."""
         return self.filter(server_id=server_id, key__in=keys)
 
+    def beyond_recall(self, change: Change) -> ChangeQuerySet:
+        """Return those asked for with `change` of the same record that servers have or take."""
+        gone = [ChangeState.APPLYING, ChangeState.APPLIED]
+        return self.filter(group=change.group, key=change.key, state__in=gone)
+
     def propose(
         self,
         server: MailServer,

@@ -13,7 +13,7 @@ from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 from django.utils.timezone import now
 
-from accounts.models import Account, Domain, Plan
+from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from forwarding.models import DetachedDestination, ForwardingAddress, MailingList, Member
 from propagation.models import Change, ChangeState, MailServer, Need
 from quota.models import Refusal, SendingHour, SendingWindow
@@ -143,6 +143,17 @@ def test_rows_of_the_right_form_are_accepted(cast: Cast) -> None:
 def test_account_of_another_form_is_refused(cast: Cast, name: str) -> None:
     with refused("account_name_form"):
         insert(Account, **account(cast, name=name))
+
+
+@pytest.mark.parametrize("limit", [name for name in OwnLimits.NAMES if name != "pop_before_smtp"])
+def test_limit_of_its_own_is_none_or_at_least_one(cast: Cast, limit: str) -> None:
+    with refused("account_limits_at_least_one"):
+        insert(Account, **account(cast, **{limit: 0}))
+    insert(Account, **account(cast, **{limit: 1}))
+    with refused("deleted_limits_at_least_one"):
+        DeletedAccount.objects.create(
+            id=uuid.uuid4(), domain=cast.com, server=cast.server, name="suzuki", **{limit: 0}
+        )
 
 
 def test_name_is_taken_once_per_server_whoever_owns_it(cast: Cast) -> None:
@@ -468,6 +479,8 @@ def test_member_is_there_once_and_an_address(cast: Cast) -> None:
 # The table itself.
 
 NAMED_ABOVE = {
+    "account_limits_at_least_one",
+    "deleted_limits_at_least_one",
     "account_name_form",
     "account_name_once_per_server",
     "address_once_per_domain",

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from accounts.models import Account, Domain, Plan
 from accounts.sources import plans
 from mailhost.records import HostedDomain, PlanLimits
-from propagation.cancel import cancel
+from propagation.cancel import cancel, group_of
 from propagation.models import Change, MailServer
 from tests import factories
 from tests.conftest import Cast
@@ -43,6 +43,21 @@ def test_cancelled_limit_returns_to_what_is_live(cast: Cast) -> None:
     cast.plan.refresh_from_db()
     assert cast.plan.message_bytes == 3 * 1024 * 1024
     assert not Change.objects.open().exists()
+
+
+def test_limit_is_taken_back_from_all_servers_or_from_none(cast: Cast) -> None:
+    second = factories.make_server("mail2.plusmail.test")
+    factories.settle()
+    cast.plan.message_bytes = 5_000_000
+    cast.plan.save()
+    here, there = Change.objects.pending().order_by("server")
+    assert here.group == there.group
+    factories.settle(second)
+    with pytest.raises(ValidationError, match="Another mail server"):
+        cancel(group_of(here.group))
+    cast.plan.refresh_from_db()
+    assert cast.plan.message_bytes == 5_000_000
+    assert Change.objects.pending().get() == here
 
 
 def test_code_of_a_plan_stays(cast: Cast) -> None:

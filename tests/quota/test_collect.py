@@ -16,7 +16,7 @@ from mailhost.policy import figures
 from mailhost.policy.throttle import ACCOUNT
 from propagation.models import MailServer
 from quota import tasks
-from quota.collect import DAYS_KEPT, collect, collect_all
+from quota.collect import DAYS_KEPT, collect
 from quota.models import REFUSALS_KEPT, Guessing, Refusal, Report, SendingHour, SendingWindow
 from tests import factories
 from tests.conftest import SOAK, tell
@@ -49,20 +49,51 @@ def test_everything_again_changes_nothing(daemon: Daemon, server: MailServer) ->
     assert Guessing.objects.count() == 1
 
 
-def test_overtaken_run_leaves_the_cursor_to_the_other(
+def test_second_run_at_once_leaves_it_to_the_first(daemon: Daemon, server: MailServer) -> None:
+    daemon.send("alice", 3)
+    with figures.taken_over_alone(daemon.root):
+        assert collect(server) == 0
+    assert collect(server) == 1
+
+
+def test_report_deleted_meanwhile_brings_everything_again(
     daemon: Daemon, server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon.send("alice", 3)
     read = figures.read
 
-    def overtaken(*arguments: Any) -> figures.Figures:
+    def deleted(*arguments: Any) -> figures.Figures:
         found = read(*arguments)
-        Report.objects.update(cursor="1.0.0.0.0")
+        Report.objects.all().delete()
         return found
 
-    monkeypatch.setattr(figures, "read", overtaken)
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "read", deleted)
+        collect(server)
+    assert collect(server) == 1
+
+
+def test_much_news_is_read_in_parts(
+    daemon: Daemon, server: MailServer, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MOST_ROWS", 2)
+    for n in range(5):
+        daemon.send("alice", 1, f"203.0.113.{n}")
+    daemon.refuse("alice", "size", 100, 101)
+    assert len(figures.read(daemon.root).sent) == 2
+    assert collect(server) == 6
+    assert SendingHour.objects.filter(account=alice).count() == 5
+    assert collect(server) == 0
+
+
+def test_other_time_zone_is_said(
+    daemon: Daemon, server: MailServer, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     collect(server)
-    assert Report.objects.get().cursor == "1.0.0.0.0"
+    assert not caplog.records
+    settings.TIME_ZONE = "Europe/Berlin"
+    collect(server)
+    assert "Asia/Tokyo" in caplog.text
 
 
 def test_window_opens_is_prolonged_and_closes(
@@ -130,6 +161,15 @@ def test_what_an_earlier_account_of_the_name_did_is_not_shown(
     assert not SendingHour.objects.exists()
     assert not Refusal.objects.exists()
     assert not SendingWindow.objects.exists()
+
+
+def test_account_of_the_name_in_another_domain_did_not_send_it(
+    daemon: Daemon, server: MailServer, alice: Account, net: Domain
+) -> None:
+    daemon.send("alice", 3)
+    Account.objects.filter(pk=alice.pk).update(domain=net)
+    collect(server)
+    assert not SendingHour.objects.exists()
 
 
 def test_account_that_the_panel_does_not_know_is_left_out(
@@ -203,8 +243,8 @@ def test_server_elsewhere_is_left_to_its_own_machine(
 ) -> None:
     factories.make_server("mail2.plusmail.test")
     daemon.send("alice", 1)
-    assert collect_all() == {server.name: 1}
     call_command("collect_figures")
+    assert SendingHour.objects.count() == 1
     tasks.collect_server_figures(server.pk)
     with pytest.raises(CommandError, match=r"mail2\.plusmail\.test"):
         call_command("collect_figures", "mail2.plusmail.test")

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
-from django.utils.timezone import localtime
+from django.utils.timezone import localdate, localtime
 from pytest_django import Settings
 
 from accounts.models import Account, Domain, Plan
@@ -18,7 +18,7 @@ from mailhost.policy.texts import REFUSALS
 from mailhost.policy.throttle import ACCOUNT, PLACE
 from propagation.models import MailServer
 from quota.collect import collect
-from quota.models import Guessing, Refusal, Report, SendingWindow
+from quota.models import Guessing, Refusal, Report, SendingHour, SendingWindow
 from quota.words import reason_of
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
@@ -151,6 +151,20 @@ def test_where_no_login_opens_anything_the_password_is_asked_for(
     report.no_window_networks, report.pop_before_smtp = "", False
     report.save()
     assert "sends with its password (SMTP AUTH) only" in words(sakura, of(alice))
+
+
+def test_shared_network_is_recognised_also_where_ipv4_is_written_as_ipv6() -> None:
+    report = Report(no_window_networks="192.0.2.0/24,2001:db8::/32")
+    assert not report.may_open("::ffff:192.0.2.1")
+    assert not report.may_open("192.0.2.1")
+    assert report.may_open("192.0.3.1")
+
+
+def test_sum_of_a_domain_reads_no_other_s_hours(com: Domain) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL plans by what the tables hold")
+    plan = SendingHour.objects.of_domain(com).on(localdate()).order_by().explain()
+    assert "account_id=? AND day=?" in plan
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,15 +11,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailhost.lists import message, posting
+from mailhost.lists.directory import Directory
 from mailhost.lists.leaving import member_of, token
 from mailhost.lists.queue import Queue, arrived
-from mailhost.records import MailingList, RecordError
+from mailhost.paths import Paths
+from mailhost.records import HostedDomain, Mailbox, MailingList, PlanLimits, RecordError
+from tests.mailhost.policy.logins import ALICE, HASH, Logins
 
 KEY = "cd" * 32
 LIST = MailingList(
     "club", "example.com", "Club", "o@x.test", "members", ("Ann@x.test",), "https://p.test/l", KEY
 )
 MAIL = b"Received: by here\r\n\tfor you\r\nFrom: Ann <ann@x.test>\r\nSubject: s\r\n\r\nbody\r\n"
+
+
+def test_who_may_send_lists_more_by_his_own_plan_may_post_more(tmp_path: Path) -> None:
+    logins = Logins(tmp_path)
+    logins.put(
+        PlanLimits("large", list_message_bytes=500_000),
+        HostedDomain("big.example", "carol@big.example", plan="large"),
+        Mailbox("carol", "big.example", "c" * 32, HASH),
+    )
+    directory = Directory(Paths(tmp_path).store)
+    assert directory.most_bytes(LIST, "carol@big.example") == 500_000
+    assert directory.most_bytes(LIST, "alice@example.com") == 75 * 1024
+    logins.put(replace(ALICE, list_message_bytes=200_000))
+    assert directory.most_bytes(LIST, "Info@example.com") == 200_000
+    assert directory.most_bytes(LIST, "nobody@example.org") == 75 * 1024
+    directory.close()
+    logins.close()
+
+
+def test_a_failed_write_leaves_the_queue_fit_for_the_next(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "lists.sqlite3")
+    queue.take("club@example.com", ("a@x.test", "b@x.test"), b"x")
+    [copy, _] = queue.waiting(9)
+    queue._db.execute(
+        "CREATE TRIGGER full BEFORE DELETE ON copy BEGIN SELECT RAISE(ABORT, 'full'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        queue.done(copy)
+    queue._db.execute("DROP TRIGGER full")
+    queue.done(copy)
+    assert [left.member for left in queue.waiting(9)] == ["b@x.test"]
+    queue.close()
 
 
 def test_a_link_is_good_for_its_member_and_nobody_else() -> None:
@@ -105,12 +142,14 @@ def test_the_queue_outlives_its_process(tmp_path: Path) -> None:
     queue.take("club@example.com", ("a@x.test", "b@x.test"), MAIL)
     first = queue.waiting(10)[0]
     queue.begin(first)
+    queue.close()
     again = Queue(tmp_path / "q")
     assert again.begun() == [first]
     assert again.content(first.post) == MAIL
     for copy in again.waiting(10):
         again.done(copy)
     assert again.waiting(10) == []
+    again.close()
 
 
 def test_only_a_copy_that_was_taken_as_a_whole_has_arrived(tmp_path: Path) -> None:

@@ -77,6 +77,13 @@ def ways(server: MailServer) -> dict[str, str]:
     return {way.address: f"{way.account} {way.way}" for way in figures.read(server.root).ways}
 
 
+def await_way(server: MailServer, address: str) -> None:
+    """Wait until a login from there is known: Dovecot lets the customer in before it tells."""
+    end = time.monotonic() + 5
+    while address not in ways(server) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def enter(
     server: MailServer, protocol: str, login: str, source: str, password: str = PASSWORD
 ) -> str:
@@ -107,6 +114,7 @@ def test_only_a_customers_own_login_by_pop_or_imap_opens_the_way(server: MailSer
 
 def test_restarted_and_killed_the_daemon_knows_the_open_ways(server: MailServer) -> None:
     assert not enter(server, "pop3", "bert", "127.0.2.1")
+    await_way(server, "127.0.2.1")
     server.kill("policy")
     # Without it nobody is kept from his mail.
     begin = time.monotonic()
@@ -114,6 +122,7 @@ def test_restarted_and_killed_the_daemon_knows_the_open_ways(server: MailServer)
     assert time.monotonic() - begin < 1
     server.start("policy")
     assert not enter(server, "pop3", "bert", "127.0.2.3")
+    await_way(server, "127.0.2.3")
     open_now = ways(server)
     assert open_now["127.0.2.1"] == open_now["127.0.2.3"] == "bert pop3"
     assert "127.0.2.2" not in open_now

@@ -165,7 +165,7 @@ def test_without_the_password_bits_every_try_counts(logins: Logins) -> None:
 
 def test_no_bit_of_a_password_is_written(logins: Logins) -> None:
     logins.guess(pwhash="0ad6")
-    logins.db.close()
+    logins.stop()
     files = list((logins.root / "policy").iterdir())
     assert files
     assert not any(b"0ad6" in file.read_bytes() for file in files)
