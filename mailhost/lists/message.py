@@ -23,6 +23,9 @@ _OURS = re.compile(
     rb"[^\n]*\n(?:[ \t][^\n]*\n)*",
     re.IGNORECASE | re.MULTILINE,
 )
+#: Bytes and parts of a notification that are looked at; one has a few hundred and three.
+MOST_HEADER, MOST_STATUS, MOST_PARTS = 64 * 1024, 256 * 1024, 10
+_BLANK = re.compile(rb"\r?\n(?:[ \t]*\r?\n)+")
 _RECEIVED = re.compile(rb"\AReceived:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
 
 
@@ -103,17 +106,28 @@ def for_member(content: bytes, mailing_list: MailingList, member: str) -> bytes:
 
 
 def failed_recipients(content: bytes) -> list[str]:
-    """Return whom a delivery status notification (RFC 3464) says mail cannot reach for good."""
-    failed = []
-    for part in message_from_bytes(content, policy=policy.compat32).walk():
-        if part.get_content_type() != "message/delivery-status":
-            continue
-        payload = part.get_payload()
-        for block in payload if isinstance(payload, list) else ():
-            if not isinstance(block, Message):
-                continue
-            kind, _, address = str(block.get("Final-Recipient", "")).partition(";")
-            action = str(block.get("Action", "")).strip().lower()
-            if kind.strip().lower() == "rfc822" and action == "failed":
-                failed.append(address.strip().strip("<>").lower())
-    return failed
+    """Return whom a delivery status notification (RFC 3464) says mail cannot reach for good.
+
+    Anybody can send one. So it is not parsed as a whole, which takes minutes where parts are
+    nested deeply: only its own parts are looked for, and of the status only the beginning.
+    """
+    header, body = split(content)
+    boundary = message_from_bytes(header[:MOST_HEADER], policy=policy.compat32).get_boundary()
+    if not boundary:
+        return []
+    mark = b"\n--" + boundary.encode("ascii", "replace")
+    for part in (b"\n" + body).split(mark, MOST_PARTS)[1:]:
+        own, status = split(part.partition(b"\n")[2][:MOST_STATUS])
+        if header_of(own).get_content_type() == "message/delivery-status":
+            return [failed for block in _BLANK.split(status) if (failed := _failed(block))]
+    return []
+
+
+def _failed(block: bytes) -> str:
+    """Return whom a block of a delivery status names as one whom mail cannot reach, or ""."""
+    fields = message_from_bytes(block.strip() + b"\n", policy=policy.compat32)
+    kind, _, address = str(fields.get("Final-Recipient", "")).partition(";")
+    action = str(fields.get("Action", "")).strip().lower()
+    if kind.strip().lower() != "rfc822" or action != "failed":
+        return ""
+    return address.strip().strip("<>").lower()

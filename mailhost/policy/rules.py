@@ -140,7 +140,8 @@ class Rules:
 
         `so_far` is the account to which the message's earlier recipients are charged, or "".
         """
-        sender = request.sender.lower()
+        # Of what is no ASCII the Kelvin sign (U+212A) would be a "k" in lower case.
+        sender = request.sender.lower() if request.sender.isascii() else request.sender
         if context == "submission":
             name = request.sasl_username.lower()
             account = self._directory.account(name)

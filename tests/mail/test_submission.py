@@ -171,6 +171,22 @@ def test_missing_headers_are_added_for_customers_alone(site: Site, source: str) 
     assert site.server.got(site.fixed.name, "Message-Id: <")
 
 
+def test_one_recipient_counted_is_not_a_copy_for_each_notice(site: Site, source: str) -> None:
+    box, to = site.mailbox("once"), "counted-once@outside.test"
+    assert applied(site.put(box))
+    with site.server.submission(box.name, source=source) as client:
+        assert command(client, f"MAIL FROM:<{box.address}>").ok
+        for word in ("NEVER", "FAILURE", "DELAY", "SUCCESS", "SUCCESS,DELAY"):
+            for more in ("", " ORCPT=rfc822;a@b", " ORCPT=rfc822;b>@c ORCPT=rfc822;c@d"):
+                assert command(client, f"RCPT TO:<{to}>{more} NOTIFY={word}{more}").ok
+        # Written otherwise, it is refused: there is no end of such ways.
+        for line in (f"RCPT TO:{to} NOTIFY=NEVER", f"RCPT TO:<{to}>NOTIFY=NEVER"):
+            assert command(client, line).code == 550
+        assert finish(client).ok
+    # One with a notice of success, one without.
+    assert reached(site.server, box.address, 2)
+
+
 def test_customer_may_ask_for_a_notice_of_delivery(site: Site, source: str) -> None:
     with site.server.submission(site.fixed.name, source=source) as client:
         assert client.has_extn("dsn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,13 @@ def test_addresses_are_found_in_whatever_is_pasted() -> None:
         "info@example.com"
     ]
     assert addresses_in("") == []
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "@" * 200_000, "a@b." * 50_000, "a@ " * 60_000])
+def test_no_text_takes_long_to_look_through(text: str) -> None:
+    begun = time.process_time()
+    addresses_in(text)
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize("recipients", [1, 100])

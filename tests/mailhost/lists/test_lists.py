@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,7 +130,28 @@ def test_a_report_tells_who_cannot_be_reached() -> None:
         b"Final-Recipient: rfc822; bob@x.test\nAction: delayed\n\n--b--\n"
     )
     assert message.failed_recipients(report) == ["ann@x.test"]
+    assert message.failed_recipients(report.replace(b"\n", b"\r\n")) == ["ann@x.test"]
     assert message.failed_recipients(MAIL) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"".join(
+            b"Content-Type: multipart/report; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(2000)
+        )
+        + b"\n" * 1_000_000,
+        b"Content-Type: multipart/report; boundary=b\n\n" + b"--b\nA: b\n\n" * 200_000,
+        b"Content-Type: multipart/report; boundary=b\n\n"
+        b"--b\nContent-Type: message/delivery-status\n\n" + b"A: b\n\n" * 200_000,
+        b"A: b\n" * 200_000,
+    ],
+    ids=["nested", "parts", "blocks", "header"],
+)
+def test_a_report_that_is_a_trap_keeps_the_daemon_from_nothing(content: bytes) -> None:
+    begun = time.process_time()
+    assert message.failed_recipients(content) == []
+    assert time.process_time() - begun < 3
 
 
 def test_a_list_whose_bounce_address_would_be_too_long_may_not_exist() -> None:

@@ -427,6 +427,7 @@ def test_sender_is_an_address_that_leads_to_the_account(post: Post) -> None:
         *(Address(f"s{n}", "example.com", (f"s{n - 1}@example.com",)) for n in range(2, 12)),
         Address("both", "example.com", (BOB.address, SENDER)),
         Address("away", "example.com", ("a@outside.test",)),
+        Address("desk", "example.com", (SENDER,)),
         Address("", "example.com", (SENDER,)),
         Address("sales", "sakura.test", ("S2@example.com".lower(),)),
         Address("theirs", "other.test", (SENDER,)),
@@ -438,6 +439,8 @@ def test_sender_is_an_address_that_leads_to_the_account(post: Post) -> None:
     wrong = [BOB.address, "carol@example.com", "away@example.com", "caught@example.com"]
     wrong += ["s11@example.com", "theirs@other.test", "x@outside.test", "alice", "@example.com"]
     wrong += ["@", "alice@", f"x{SENDER}", f"{SENDER}.test", "alice@sakura.test"]
+    # "desk" and the Kelvin sign, which is a "k" in lower case.
+    wrong += ["des\N{KELVIN SIGN}@example.com"]
     for sender in wrong:
         answer = post.message(sender).to("a@outside.test")
         assert refused(answer, "550 5.7.1", "alice"), sender
