@@ -127,6 +127,11 @@ def _init(options: argparse.Namespace) -> int:
         raise InstanceError("A new server needs --hostname.")
     instance.init(root, config)
     print(f"{config.hostname} is ready in {root}.")
+    if config.policy_port >= 1024:
+        print(
+            f"Any local user could listen on port {config.policy_port} while the policy daemon is"
+            " down. If others log in to this machine: --policy-port 924."
+        )
     return 0
 
 

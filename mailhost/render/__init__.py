@@ -7,6 +7,7 @@ folder per version; an unknown version is an error rather than a guess.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from pathlib import Path
@@ -87,6 +88,7 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         for name in config.__dataclass_fields__
         if name not in ("homes_root", "certificates")
     }
+    policy_key = paths.policy_key.read_text().strip()
     return values | {
         "root": str(paths.root),
         "store": str(paths.store),
@@ -97,7 +99,9 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         "no_submission": "" if config.submission_port else "# ",
         "submissions_service": _smtp_service(config, config.submissions_port),
         "no_submissions": "" if config.submissions_port else "# ",
-        "policy_key": paths.policy_key.read_text().strip(),
+        "policy_key": policy_key,
+        # Not the key itself: who hears that one must not learn about passwords by it.
+        "hash_nonce": hashlib.sha256(b"nonce of " + policy_key.encode()).hexdigest(),
         "dovecot_listen": "*, ::" if config.login_listen == "*" else config.login_listen,
         "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
         "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",

@@ -210,6 +210,28 @@ def rendered(tmp_path: Path, **settings: Any) -> Path:
     return tmp_path
 
 
+def test_what_hashes_passwords_is_not_what_dovecot_says_over_http(tmp_path: Path) -> None:
+    text = (rendered(tmp_path) / "etc/dovecot/dovecot.conf").read_text()
+    assert "X-Policy-Key: secret\n" in text
+    (nonce,) = re.findall(r"^auth_policy_hash_nonce = (\S+)$", text, re.MULTILINE)
+    assert len(nonce) == 64
+    assert "secret" not in nonce
+
+
+@pytest.mark.parametrize(("port", "warned"), [("2400", True), ("924", False)])
+def test_init_says_when_any_local_user_could_take_the_daemons_port(
+    port: str,
+    warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(instance, "init", lambda _root, _config: None)
+    options = ["--hostname", "mail1.example.jp", "--policy-port", port]
+    assert main(["--root", str(tmp_path), "init", *options]) == 0
+    assert ("--policy-port 924" in capsys.readouterr().out) is warned
+
+
 def test_port_of_zero_is_not_listened_on(tmp_path: Path) -> None:
     """A line of its options that stayed would belong to the service above."""
     master = (rendered(tmp_path, submission_port=0, submissions_port=0)) / "etc/postfix/master.cf"
