@@ -211,7 +211,7 @@ def test_member_that_gets_no_mail_is_marked(sakura: Client, com: Domain) -> None
         com, "club", "closed@example.com", "open@example.com", "nobody@example.com"
     )
     text = sakura.get(page(row)).text
-    assert text.count("does not exist: mail is returned to its sender") == 1
+    assert text.count("does not exist: remove it, and add the right one") == 1
     assert text.count("only its own members may write to it") == 1
 
 
