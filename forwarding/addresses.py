@@ -31,13 +31,13 @@ def clean_destination(text: str) -> str:
     """Return one destination as stored: its domain in lower case and ASCII."""
     typed = text.strip()
     local_part, at, domain = typed.rpartition("@")
-    if not at:
+    if not at and "＠" not in typed:
         raise ValidationError(
             _("“%(typed)s” is not an address: enter the part before and after the @."),
             code="no_at",
             params={"typed": typed},
         )
-    if not local_part.isascii():
+    if not at or not local_part.isascii():
         raise ValidationError(
             _("“%(typed)s”: use half-width letters and digits only (a-z, 0-9)."),
             code="full_width",

@@ -21,6 +21,8 @@ _LONGEST = 320
 _TOKEN = re.compile(r'"[^"]*"|<[^<>]*>|(?P<end>[,;、，；\t])|.', re.DOTALL)
 _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>", re.DOTALL)
 _AT = re.compile("[@＠]")
+# What letters and notes put before each line of a list; an address may begin with * or - itself.
+_BULLET = re.compile(r"\A\s*(?:[・･•●○■□◆◇※＊]\s*|[*-]\s+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def parse(text: str) -> Pasted:
     found: dict[str, str] = {}
     wrong: list[Wrong] = []
     for number, line in enumerate(text.splitlines(), start=1):
-        for piece in _pieces(line):
+        for piece in _pieces(_BULLET.sub("", line)):
             try:
                 for address in _addresses(piece, beside_one=bool(_AT.search(line))):
                     found.setdefault(address.lower(), address)

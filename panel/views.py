@@ -226,7 +226,10 @@ def _deleted(account: Account) -> str:
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpResponse:
-    """Take a pending change back, with everything that was asked for or hangs together with it."""
+    """Take a pending change back, with everything that was asked for or hangs together with it.
+
+    What takes more along than its own name says, such as a new list its members, asks first.
+    """
     change = get_object_or_404(Change, pk=change_id, domain=domain.name)
     back = _way_back(request, domain)
     together = with_dependents(group_of(change.group))
@@ -234,11 +237,14 @@ def cancel_change(request: HttpRequest, domain: Domain, change_id: int) -> HttpR
         return _too_late(request, back)
     if not all(may_take_back(domain, one) for one in together):
         raise PermissionDenied
-    if request.method != "POST" or (len(together) > 1 and "sure" not in request.POST):
+    members = sum(len((one.after or {}).get("members", [])) for one in together if one.creates)
+    ask = len(together) > 1 or members
+    if request.method != "POST" or (ask and "sure" not in request.POST):
         context = {
             "domain": domain,
             "change": change,
             "words": [source_of(one.key).describe(one) for one in together],
+            "members": members,
             "back": back,
         }
         return render(request, "panel/cancel_change.html", context)

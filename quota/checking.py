@@ -117,7 +117,7 @@ def _size(draft: Draft, limits: Limits) -> Iterator[Finding]:
             _("Attach at most %(size)s of files, or put them where they can be fetched.")
             % {"size": bytes_of(before_sent(limits.message_bytes))},
         )
-    elif (draft.to_list or draft.lists) and draft.size > limits.list_message_bytes:
+    if (draft.to_list or draft.lists) and draft.size > limits.list_message_bytes:
         values = {"size": bytes_of(draft.size), "limit": bytes_of(limits.list_message_bytes)}
         yield Finding(
             "stop",

@@ -266,6 +266,7 @@ def guessing_at(account: Account) -> dict[str, Any]:
         "refused_until": _ahead(guessing.refused_until),
         "slowed_until": _ahead(guessing.slowed_until),
         "places": places,
+        "held_up": holds_up(guessing),
     }
 
 

@@ -59,6 +59,12 @@ def test_destination_is_stored_with_its_domain_in_ascii(typed: str, stored: str)
     assert clean_destination(typed) == stored
 
 
+@pytest.mark.parametrize("typed", ["sato＠ｅｘａｍｐｌｅ．ｏｒｇ", "ｓａｔｏ@example.org"])
+def test_full_width_typing_is_told_from_a_missing_half(typed: str) -> None:
+    with pytest.raises(ValidationError, match="use half-width"):
+        clean_destination(typed)
+
+
 @pytest.mark.parametrize(
     "typed",
     [

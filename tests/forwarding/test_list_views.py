@@ -47,6 +47,20 @@ def test_list_is_made_and_leads_to_its_members(sakura: Client) -> None:
     assert Change.objects.pending().get(key="list:club@example.com").made_by is not None
 
 
+def test_members_of_a_new_list_are_not_lost_by_one_press(sakura: Client, com: Domain) -> None:
+    row = factories.make_list(com, "club", "ann@outside.example", "bob@outside.example")
+    text = sakura.get(page(row)).text
+    assert "They are told nothing." in text
+    assert "you can take it back" not in text
+    path = f"/domains/example.com/changes/{factories.pending(row.key).pk}/cancel/"
+    text = sakura.post(path).text
+    assert "the addresses of its 2 members are lost" in text
+    assert "belong together" not in text
+    assert MailingList.objects.exists()
+    sakura.post(path, {"sure": "1"})
+    assert not MailingList.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -197,7 +211,7 @@ def test_member_that_gets_no_mail_is_marked(sakura: Client, com: Domain) -> None
         com, "club", "closed@example.com", "open@example.com", "nobody@example.com"
     )
     text = sakura.get(page(row)).text
-    assert text.count("does not exist: mail is returned to its sender") == 1
+    assert text.count("does not exist: remove it, and add the right one") == 1
     assert text.count("only its own members may write to it") == 1
 
 

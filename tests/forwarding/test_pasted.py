@@ -26,6 +26,8 @@ from forwarding.pasted import parse
         "Ann <a@example.org> Bob <b@example.org>",
         "<mailto:a@example.org>\n\n  b@EXAMPLE.org  \nB@example.org",
         "山田太郎\ta@example.org\nBob Doe,b@example.org",
+        "・a@example.org\n - b@example.org",
+        "● 山田太郎 <a@example.org>\n* b@example.org",
     ],
 )
 def test_any_usual_way_of_writing_addresses_is_read(text: str) -> None:

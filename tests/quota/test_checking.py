@@ -88,6 +88,10 @@ def test_size_is_judged_to_the_byte() -> None:
     assert said(Draft(1, 75 * 1024, to_list=True))[0].startswith("done")
     assert "mailing list would refuse" in said(Draft(1, 75 * 1024 + 1, to_list=True))[0]
     assert said(Draft(1, 75 * 1024 + 1))[0].startswith("done")
+    # "At most 2.2 MB of files" alone would lead to the next refusal, by the list.
+    [message, by_list] = said(Draft(1, 4 * MB, to_list=True))
+    assert "3 MB are allowed" in message
+    assert "75 KB are allowed to a list" in by_list
 
 
 def test_files_grow_as_base64_does() -> None:

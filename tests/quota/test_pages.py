@@ -212,7 +212,11 @@ def test_guessing_is_shown_and_lifted(
 def test_place_that_is_refused_is_shown(
     daemon: Daemon, server: MailServer, alice: Account, sakura: Client
 ) -> None:
-    for _ in range(PLACE.refuse):
+    for _ in range(PLACE.slow):
+        daemon.guess("alice", ELSEWHERE)
+    collect(server)
+    assert "not held up so far" not in words(sakura, of(alice))
+    for _ in range(PLACE.refuse - PLACE.slow):
         daemon.guess("alice", ELSEWHERE)
     collect(server)
     text = words(sakura, of(alice))
@@ -226,6 +230,7 @@ def test_what_is_no_lift_lifts_nothing(
 ) -> None:
     daemon.guess("alice", ELSEWHERE)
     collect(server)
+    assert "Logins are not held up so far" in words(sakura, of(alice))
     sakura.post(of(alice), {})
     assert wakaba.post(of(alice), {"lift": "1"}).status_code == 404
     assert Guessing.objects.get().lift_asked_at is None
