@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from django.test import Client
+from django.utils import translation
 from hypothesis import settings as hypothesis_settings
 
 from accounts.models import Account, Customer, Domain, Plan, User
@@ -79,6 +80,12 @@ def _make_cast() -> None:
     for name, owner in _DOMAINS.items():
         factories.make_domain(name, customer=customers[owner], plan=plan, server=server)
     Change.objects.end(ChangeState.APPLIED)
+
+
+@pytest.fixture(autouse=True)
+def _language() -> None:
+    """Begin as a new process does: a request of an earlier test left its language active."""
+    translation.deactivate()
 
 
 @pytest.fixture

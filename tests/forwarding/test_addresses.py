@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.utils import translation
 from pytest_django import Settings
 
 from forwarding.addresses import clean_destination, clean_destinations, clean_local_part
@@ -61,7 +62,7 @@ def test_destination_is_stored_with_its_domain_in_ascii(typed: str, stored: str)
 
 @pytest.mark.parametrize("typed", ["sato＠ｅｘａｍｐｌｅ．ｏｒｇ", "ｓａｔｏ@example.org"])
 def test_full_width_typing_is_told_from_a_missing_half(typed: str) -> None:
-    with pytest.raises(ValidationError, match="use half-width"):
+    with translation.override("en"), pytest.raises(ValidationError, match="use half-width"):
         clean_destination(typed)
 
 
