@@ -15,6 +15,12 @@ app.autodiscover_tasks()
 
 
 @beat_init.connect
-def make_place_for_schedule(sender: Any, **_options: Any) -> None:
-    """Make the directory in which beat remembers what it sent: Celery ends without it."""
-    Path(sender.schedule_filename).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def note_begin(sender: Any, **_options: Any) -> None:
+    """Make the directory in which beat remembers what it sent, and note there that it began.
+
+    Celery ends without the directory. The schedule's own file tells nothing about a beat that is
+    there: with Debian's Python it is written when beat ends.
+    """
+    place = Path(sender.schedule_filename).parent
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (place / "began").touch()

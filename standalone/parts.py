@@ -80,7 +80,7 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
     return [
         Part(REDIS, redis, lambda: answers_redis(socket_path), str(socket_path)),
         Part("worker", worker, lambda: answers_celery(environ), "celery inspect ping"),
-        Part("beat", beat, lambda: schedule_kept(var, started), str(beat_schedule(var))),
+        Part("beat", beat, lambda: beat_began(var, started), "it has begun"),
     ]
 
 
@@ -134,10 +134,10 @@ def python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
 
-def schedule_kept(var: Path, since: float) -> bool:
-    """Tell whether beat has written its schedule; Python's dbm may add an ending to the name."""
-    files = beat_schedule(var).parent.glob("schedule*")
-    return any(file.stat().st_mtime >= since for file in files)
+def beat_began(var: Path, since: float) -> bool:
+    """Tell whether beat has begun since a moment (UNIX seconds); `plusmail.celery` notes it."""
+    mark = beat_schedule(var).with_name("began")
+    return mark.exists() and mark.stat().st_mtime >= since
 
 
 def beat_schedule(var: Path) -> Path:

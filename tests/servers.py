@@ -110,7 +110,7 @@ def wait_for(look: Callable[[], T], seconds: float = 10.0) -> T:
     return value
 
 
-@dataclass(slots=True)
+@dataclass  # no slots: Python 3.11.2 cannot list the members of such an object, as aiosmtpd does
 class Sink:
     """An SMTP server that keeps what it gets: the outside world."""
 
