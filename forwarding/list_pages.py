@@ -109,13 +109,17 @@ def lists_among(recipients: Iterable[str], sender: str) -> list[Reached]:
         # So many addresses lead on that looking at all of them is not worth the time.
         return []
     reached = {behind for address in near for behind in found.lists_behind(address)}
+    lists = sorted(_lists_at(reached), key=lambda row: row.address)
+    # Of all members only the one who asks matters.
+    present = Member.objects.filter(left_at=None, lowered=sender.lower(), mailing_list__in=lists)
+    joined = set(present.values_list("mailing_list", flat=True))
     return [
-        Reached(readable_address(row.address), _refusal(row, sender))
-        for row in sorted(_lists_at(reached), key=lambda row: row.address)
+        Reached(readable_address(row.address), _refusal(row, sender, row.pk in joined))
+        for row in lists
     ]
 
 
-def _refusal(row: MailingList, sender: str) -> str:
+def _refusal(row: MailingList, sender: str, is_member: bool) -> str:
     """Return the label of who may write to the list, if this sender may not."""
-    record = row.record()
-    return "" if record and record.admits(sender) else str(Posters(row.posters).label)
+    record = row.record_with([sender] if is_member else ())
+    return "" if record.admits(sender) else str(Posters(row.posters).label)

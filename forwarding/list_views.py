@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
@@ -23,7 +21,7 @@ from forwarding import list_pages
 from forwarding.list_forms import AddMembersForm, ListSettingsForm, OpenListForm
 from forwarding.models import MAX_MEMBERS, MailingList
 from propagation.models import Change, due_from_now
-from propagation.progress import clock, farewell, progress_of
+from propagation.progress import clock, farewell, from_when, progress_of
 
 
 @in_domain
@@ -191,21 +189,15 @@ def _added(row: MailingList, added: int, before: int) -> str:
     return words
 
 
-def _change_of(row: MailingList) -> Any:
-    return Change.objects.pending().of(row.domain.server_id, [row.key]).first()
-
-
 def _time(row: MailingList) -> str:
     """Return from when the last edit counts."""
-    change = _change_of(row)
+    change = Change.objects.pending().of(row.domain.server_id, [row.key]).first()
     return clock(row.domain.server, change.due_at if change else None)
 
 
 def _changed(row: MailingList) -> str:
-    if _change_of(row) is None:
-        return _("Nothing is left to change: the server already does this.")
-    words = _("The settings of %(address)s count from about %(time)s.")
-    return words % {"address": row, "time": _time(row)}
+    later = _("The settings of %(address)s count from about %(time)s.")
+    return from_when(row.domain.server, row.key, row, later)
 
 
 def _gone(row: MailingList) -> str:

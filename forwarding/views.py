@@ -26,8 +26,8 @@ from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress, MailingList
-from propagation.models import Change, due_from_now
-from propagation.progress import clock, farewell, progress_of
+from propagation.models import due_from_now
+from propagation.progress import clock, farewell, from_when, progress_of
 
 
 @in_domain
@@ -187,13 +187,8 @@ def _own(domain: Domain, forwarding_id: int) -> ForwardingAddress:
 def _saved(local_part: str, domain: Domain) -> str:
     """Say from when an address leads where it was led just now."""
     key = f"address:{'' if local_part == '*' else local_part}@{domain.name}"
-    change = Change.objects.pending().of(domain.server_id, [key]).first()
-    if change is None:
-        return _("Nothing is left to change: the server already does this.")
-    return _("%(address)s will be forwarded like this from about %(time)s.") % {
-        "address": f"{local_part}@{domain}",
-        "time": clock(domain.server, change.due_at),
-    }
+    later = _("%(address)s will be forwarded like this from about %(time)s.")
+    return from_when(domain.server, key, f"{local_part}@{domain}", later)
 
 
 def _gone(forwarding: ForwardingAddress) -> str:

@@ -107,9 +107,23 @@ def farewell(server: MailServer, key: str, address: object, later: str) -> str:
 
     `later` names %(address)s and %(time)s.
     """
+    at_once = _("%(address)s is deleted; the mail server never had it.")
+    return _when(server, key, address, later, at_once)
+
+
+def from_when(server: MailServer, key: str, address: object, later: str) -> str:
+    """Say from when an edited record counts: `later`, or that the edit changes nothing.
+
+    `later` names %(address)s and %(time)s.
+    """
+    unchanged = _("Nothing is left to change: the server already does this.")
+    return _when(server, key, address, later, unchanged)
+
+
+def _when(server: MailServer, key: str, address: object, later: str, without_change: str) -> str:
     change = Change.objects.pending().of(server.pk, [key]).first()
     if change is None:
-        return _("%(address)s is deleted; the mail server never had it.") % {"address": address}
+        return without_change % {"address": address}
     return later % {"address": address, "time": clock(server, change.due_at)}
 
 

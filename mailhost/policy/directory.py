@@ -7,27 +7,20 @@ Answers are kept until the store changes, which SQLite tells by one small questi
 from __future__ import annotations
 
 import hashlib
-import json
-import sqlite3
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mailhost.records import PlanLimits, allowed_posters
+from mailhost.records import allowed_posters
+from mailhost.store.reader import Reader
 
-#: Steps of forwarding that are followed; the panel allows no more.
-MOST_STEPS = 10
 #: Answers kept at once, of each kind.
 _MOST_KEPT = 50_000
 #: Lists whose members are kept at once: each may have a thousand.
 _MOST_LISTS = 200
 # Longer than any address (RFC 5321, 4.5.3.1), name or domain: not worth asking, nor keeping.
 _LONGEST = 254
-
-_DESTINATIONS = """
-SELECT d.folded FROM destination AS d JOIN address AS a ON a.address = d.address
-JOIN domain ON domain.name = a.domain WHERE d.address = ? ORDER BY d.position
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +57,12 @@ class ListView:
     posters: str
 
 
-class Directory:
-    """The store, read only."""
+class Directory(Reader):
+    """The store, read only, with its answers kept."""
 
     def __init__(self, store: Path) -> None:
         """Open the store, which `init` has made."""
-        self._db = sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+        super().__init__(store)
         #: Another number whenever the store has changed.
         self.version = -1
         self._accounts: dict[str, AccountView | None] = {}
@@ -77,10 +70,6 @@ class Directory:
         self._lists: dict[str, tuple[ListView, ...]] = {}
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._hosted: dict[str, bool] = {}
-
-    def close(self) -> None:
-        """Close the store."""
-        self._db.close()
 
     def refresh(self) -> None:
         """Forget the answers if the store has changed since, or if they are too many."""
@@ -153,7 +142,7 @@ class Directory:
         if address not in self._allowed:
             if len(self._allowed) >= _MOST_LISTS:
                 self._allowed.clear()
-            value = self._value(f"list:{address}")
+            value = self.value(f"list:{address}")
             self._allowed[address] = allowed_posters(
                 value.get("posters", "members"), value["owner_address"], value.get("members", ())
             )
@@ -162,16 +151,11 @@ class Directory:
 
     # Records
 
-    def _value(self, key: str) -> dict[str, Any]:
-        row = self._db.execute("SELECT value FROM record WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row and row[0] else {}
-
     def _account(self, name: str) -> AccountView | None:
-        box = self._value(f"mailbox:{name}")
+        box = self.value(f"mailbox:{name}")
         if not box:
             return None
-        domain = self._value(f"domain:{box['domain']}")
-        plan = self._plan(domain)
+        plan = self.plan_of(box["domain"])
         own = {
             field: box.get(field) or getattr(plan, field)
             for field in (
@@ -185,56 +169,36 @@ class Directory:
             name=name,
             address=f"{name}@{box['domain']}",
             domain=box["domain"],
-            owner=domain.get("owner", ""),
+            owner=self.value(f"domain:{box['domain']}").get("owner", ""),
             mailbox_id=box["mailbox_id"],
             fingerprint=hashlib.sha256(box["password_hash"].encode()).hexdigest()[:16],
             limits=Limits(**own, domain_recipients_per_day=plan.domain_recipients_per_day),
             pop_before_smtp=plan.pop_before_smtp and box.get("pop_before_smtp", True),
         )
 
-    def _plan(self, domain: dict[str, Any]) -> PlanLimits:
-        code = domain.get("plan", "")
-        value = self._value(f"plan:{code}") if code else {}
-        return PlanLimits(**value) if value else PlanLimits("default")
-
     # Where addresses lead
-
-    def _destinations(self, address: str) -> list[str]:
-        return [row[0] for row in self._db.execute(_DESTINATIONS, (address,))]
 
     def _leads_to(self, account: AccountView, sender: str) -> bool:
         local_part, _, domain = sender.rpartition("@")
         if not local_part or not self._same_owner(account, domain):
             return False
-        seen, level = {sender}, [sender]
-        for _ in range(MOST_STEPS):
-            level = [to for address in level for to in self._destinations(address)]
-            if account.address in level:
-                return True
-            level = [to for to in dict.fromkeys(level) if to not in seen]
-            seen.update(level)
-        return False
+        return any(account.address in level for level in self.steps(sender))
 
     def _same_owner(self, account: AccountView, domain: str) -> bool:
         if domain == account.domain:
             return True
-        return bool(account.owner) and self._value(f"domain:{domain}").get("owner") == account.owner
+        return bool(account.owner) and self.value(f"domain:{domain}").get("owner") == account.owner
 
     def _find_lists(self, recipient: str) -> tuple[ListView, ...]:
         found: dict[str, ListView] = {}
-        seen, level = {recipient}, [recipient]
-        for _ in range(MOST_STEPS + 1):
+        for level in chain([[recipient]], self.steps(recipient, self._next)):
             for address in level:
-                if value := self._value(f"list:{address}"):
+                if value := self.value(f"list:{address}"):
                     found[address] = self._list(address, value)
-            level = [to for address in level for to in self._next(address) if to not in seen]
-            level = list(dict.fromkeys(level))
-            seen.update(level)
         return tuple(found.values())
 
     def _list(self, address: str, value: dict[str, Any]) -> ListView:
-        domain = self._value(f"domain:{address.rpartition('@')[2]}")
-        most = self._plan(domain).list_message_bytes
+        most = self.plan_of(address.rpartition("@")[2]).list_message_bytes
         return ListView(address, most, value.get("posters", "members"))
 
     def _next(self, address: str) -> list[str]:
@@ -242,10 +206,10 @@ class Directory:
         domain = address.rpartition("@")[2]
         if not self.is_hosted(domain):
             return []
-        if found := self._destinations(address):
+        if found := self.destinations(address):
             return found
         query = "SELECT 1 FROM mailbox WHERE address = ? AND state <> 'closing'"
         mailbox = self._db.execute(query, (address,)).fetchone()
-        if mailbox or address.startswith("@") or self._value(f"list:{address}"):
+        if mailbox or address.startswith("@") or self.value(f"list:{address}"):
             return []
-        return self._destinations(f"@{domain}")
+        return self.destinations(f"@{domain}")

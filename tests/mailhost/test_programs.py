@@ -14,6 +14,7 @@ from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.maps import MapError, Maps
 from mailhost.paths import Paths
 from mailhost.programs import TimedOut
+from tests.servers import wait_for
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -40,10 +41,7 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def ends(pid: int) -> bool:
     """Say whether the process is gone; one that was killed goes when it is its turn."""
-    deadline = time.monotonic() + 10
-    while running(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not running(pid)
+    return wait_for(lambda: not running(pid))
 
 
 def running(pid: int) -> bool:

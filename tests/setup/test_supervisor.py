@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import wait_for
+
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,13 +68,6 @@ def alive(marker: str) -> dict[int, str]:
     return found
 
 
-def wait_until(fact: Callable[[], bool]) -> bool:
-    until = time.monotonic() + SECONDS
-    while not fact() and time.monotonic() < until:
-        time.sleep(0.05)
-    return fact()
-
-
 def read_until(process: subprocess.Popen[str], word: str) -> str:
     assert process.stdout
     text = ""
@@ -126,7 +121,7 @@ def test_signal_ends_every_part(start: Start, marker: str, signum: signal.Signal
 def test_daemon_that_left_its_parent_is_ended_too(start: Start, marker: str) -> None:
     supervisor = start(DAEMON)
     read_until(supervisor, "READY")
-    assert wait_until(lambda: len(alive(marker)) == 2), alive(marker)
+    assert wait_for(lambda: len(alive(marker)) == 2, SECONDS), alive(marker)
     supervisor.send_signal(signal.SIGINT)
     supervisor.communicate(timeout=SECONDS)
     assert alive(marker) == {}
@@ -154,7 +149,7 @@ def test_even_kill_9_leaves_no_part(start: Start, marker: str) -> None:
     read_until(supervisor, "READY")
     supervisor.kill()
     supervisor.wait(SECONDS)
-    assert wait_until(lambda: alive(marker) == {}), alive(marker)
+    assert wait_for(lambda: alive(marker) == {}, SECONDS), alive(marker)
 
 
 def test_part_deaf_to_sigterm_is_killed(start: Start, marker: str) -> None:

@@ -16,7 +16,7 @@ from mailhost.lists.directory import Directory
 from mailhost.lists.leaving import member_of, token
 from mailhost.lists.queue import Queue, arrived
 from mailhost.paths import Paths
-from mailhost.records import HostedDomain, Mailbox, MailingList, PlanLimits, RecordError
+from mailhost.records import Address, HostedDomain, Mailbox, MailingList, PlanLimits, RecordError
 from tests.mailhost.policy.logins import ALICE, HASH, Logins
 
 KEY = "cd" * 32
@@ -39,6 +39,8 @@ def test_who_may_send_lists_more_by_his_own_plan_may_post_more(tmp_path: Path) -
     logins.put(replace(ALICE, list_message_bytes=200_000))
     assert directory.most_bytes(LIST, "Info@example.com") == 200_000
     assert directory.most_bytes(LIST, "nobody@example.org") == 75 * 1024
+    logins.put(Address("sales", "example.com", ("info@example.com",)))
+    assert directory.most_bytes(LIST, "sales@example.com") == 200_000
     directory.close()
     logins.close()
 
