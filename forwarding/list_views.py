@@ -20,8 +20,8 @@ from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import list_pages
 from forwarding.list_forms import AddMembersForm, ListSettingsForm, OpenListForm
 from forwarding.models import MAX_MEMBERS, MailingList
-from propagation.models import Change, due_from_now
-from propagation.progress import clock, farewell, from_when, progress_of
+from propagation.models import Change
+from propagation.progress import before_farewell, clock, farewell, from_when
 
 
 @in_domain
@@ -133,10 +133,8 @@ def delete_list(request: HttpRequest, domain: Domain, list_id: int) -> HttpRespo
         "members": members,
         "copy": "\n".join(map(readable_address, members)),
         "catch_all": domain.forwarding_addresses.filter(local_part="").first(),
-        "never_there": progress_of(domain.server_id, [row.key])[row.key].never_there,
         "error": error,
-        "time": clock(domain.server),
-        "due_at": due_from_now(),
+        **before_farewell(domain.server, row.key),
     }
     return render(request, "forwarding/list_delete.html", context, status=422 if error else 200)
 

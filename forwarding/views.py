@@ -26,8 +26,7 @@ from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress, MailingList
-from propagation.models import due_from_now
-from propagation.progress import clock, farewell, from_when, progress_of
+from propagation.progress import before_farewell, clock, farewell, from_when
 
 
 @in_domain
@@ -143,10 +142,8 @@ def delete_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
         .exclude(pk=forwarding.pk)
         .first(),
         "leads": [readable_address(to) for to in forwarding.leads_to()],
-        "never_there": progress_of(domain.server_id, [forwarding.key])[forwarding.key].never_there,
         "error": error,
-        "time": clock(domain.server),
-        "due_at": due_from_now(),
+        **before_farewell(domain.server, forwarding.key),
     }
     return render(request, "forwarding/delete.html", context, status=422 if error else 200)
 

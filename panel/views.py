@@ -27,8 +27,14 @@ from accounts.views import Offer, Offered, Reach, render_user_manager
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from propagation.cancel import cancel, group_of, with_dependents
-from propagation.models import Change, ChangeState, TooLate, due_from_now
-from propagation.progress import clock, farewell, in_time, minutes_until, progress_of
+from propagation.models import Change, ChangeState, TooLate
+from propagation.progress import (
+    before_farewell,
+    clock,
+    farewell,
+    in_time,
+    minutes_until,
+)
 from propagation.sources import source_of
 
 SHOWN_CHANGES = 20
@@ -203,11 +209,9 @@ def delete_account(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
         "account": account,
         "forwards": [(row, _listed(rest)) for row, rest in removal.forwards_to(account)],
         "onward": _listed(removal.onward(account)),
-        "never_there": progress_of(account.server_id, [account.key])[account.key].never_there,
         "fixed": account.fixed_for.exists(),
         "error": error,
-        "time": clock(domain.server),
-        "due_at": due_from_now(),
+        **before_farewell(account.server, account.key),
         "trash_days": settings.TRASH_DAYS,
     }
     return render(request, "panel/delete_account.html", context, status=422 if error else 200)

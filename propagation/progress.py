@@ -102,6 +102,15 @@ def clock(server: MailServer, moment: datetime | None = None) -> str:
     return time if server.answers() else _("%(time)s at the earliest") % {"time": time}
 
 
+def before_farewell(server: MailServer, key: str) -> dict[str, object]:
+    """Return what every page shows that asks whether a record is to be deleted."""
+    return {
+        "never_there": progress_of(server.pk, [key])[key].never_there,
+        "time": clock(server),
+        "due_at": due_from_now(),
+    }
+
+
 def farewell(server: MailServer, key: str, address: object, later: str) -> str:
     """Say when a deleted record goes: `later`, or that it is gone, if no server ever had it.
 
