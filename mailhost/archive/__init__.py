@@ -1,0 +1,87 @@
+"""Archives: a full mailbox's mail as one gzip of one mbox in the home of its domain, and back.
+
+A message is in the mailbox until it is in an archive that is safely on the disk and on record;
+only then is it expunged. Whatever is killed in between is finished by `finish` (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mailhost.archive.errors import CODES, ArchiveError
+from mailhost.archive.records import Archive, PutBack
+
+__all__ = [
+    "CODES",
+    "Archive",
+    "ArchiveError",
+    "PutBack",
+    "archives",
+    "finish",
+    "news",
+    "put_back",
+    "remove",
+    "take",
+    "verify",
+]
+
+
+def take(
+    root: Path,
+    account: str,
+    *,
+    oldest: bool = False,
+    require_full: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Archive:
+    """Move an account's mail into a new archive in its domain's home; return the archive.
+
+    All its mail, in all folders; with `oldest` the oldest alone, until half of the limit is
+    free. ArchiveError "nothing_to_take" if there is none or, with `require_full`, unless the
+    mailbox is at or above its limit. `progress` is called with the messages written so far and
+    all of them. An earlier run for this account that was killed is finished first.
+    """
+    raise NotImplementedError
+
+
+def finish(root: Path) -> list[Archive | ArchiveError]:
+    """Finish what killed runs left undone, for all accounts; harmless at any time.
+
+    Returns each archive whose mail is now out of the mailbox, and why another could not be
+    finished; what another process is at work on is passed over.
+    """
+    raise NotImplementedError
+
+
+def news(root: Path, cursor: str) -> tuple[list[Archive], str]:
+    """Return archives added or changed since the cursor, and the next; "" is the beginning.
+
+    At most 1,000 at a time: ask again until none comes.
+    """
+    raise NotImplementedError
+
+
+def archives(root: Path, account: str | None = None) -> list[Archive]:
+    """Return the archives on record, of one account's name or of all, the oldest first."""
+    raise NotImplementedError
+
+
+def verify(root: Path) -> int:
+    """Look which kept archives are still in their homes; return how many were marked as gone."""
+    raise NotImplementedError
+
+
+def put_back(root: Path, archive_id: int, numbers: Sequence[int] | None = None) -> PutBack:
+    """Put an archive's messages back into the mailbox they were taken from; keep the archive.
+
+    `numbers` are positions in the archive, from 1; None: all. Each comes back into its folder
+    with flags and date, byte for byte. A message that the mailbox holds already is not doubled;
+    the mailbox never gets above its limit. May be done again at any time.
+    """
+    raise NotImplementedError
+
+
+def remove(root: Path, archive_id: int) -> None:
+    """Delete an archive from the home, for good. Harmless if it is gone already."""
+    raise NotImplementedError
