@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import now
@@ -202,7 +203,9 @@ class Notice(models.Model):
         verbose_name=_("POP account"),
     )
     kind = models.CharField(_("kind"), max_length=40)
-    values: models.JSONField[Any, dict[str, Any]] = models.JSONField(_("values"), default=dict)
+    values: models.JSONField[Any, dict[str, Any]] = models.JSONField(
+        _("values"), default=dict, encoder=DjangoJSONEncoder
+    )
     written_at = models.DateTimeField(_("written"), default=now, db_index=True)
     to_account_at = models.DateTimeField(_("sent to the account"), null=True, blank=True)
     to_customer_at = models.DateTimeField(_("sent to the customer"), null=True, blank=True)
