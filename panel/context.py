@@ -8,6 +8,7 @@ from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Domain
 from propagation.models import MailServer
+from quota.archiving import weekly
 
 SHOWN_DOMAINS = 20
 
@@ -17,6 +18,7 @@ def every_page(request: HttpRequest) -> dict[str, Any]:
     return {
         "own_domains": SimpleLazyObject(lambda: _own_domains(request)),
         "no_server_answers": SimpleLazyObject(lambda: not _any_answers()),
+        "missed_archiving": SimpleLazyObject(weekly.missed),
         "delay_minutes": max(1, settings.PROPAGATION_DELAY // 60),
     }
 

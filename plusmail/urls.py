@@ -13,6 +13,7 @@ from forwarding import views as forwarding
 from panel import views as panel
 from panel.hosts import client_address
 from quota import views as quota
+from quota.archiving import views as archiving
 
 from_forwarding = {"reach": pages.reach, "offer": panel.offer_for}
 from_lists = {"lists_among": list_pages.lists_among}
@@ -39,6 +40,22 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("sending/", quota.sending, from_panel, name="sending"),
     path("sending/<uuid:account_id>/", quota.account_sending, from_panel, name="account_sending"),
     path("sending/<uuid:account_id>/check/", quota.check_sending, from_lists, name="check_sending"),
+    path("mailboxes/<uuid:account_id>/archive/", archiving.archive_now, name="archive_now"),
+    path("archives/", archiving.archives, name="archives"),
+    path("archives/<int:archive_id>/", archiving.archive, name="archive"),
+    path(
+        "archives/<int:archive_id>/messages/<int:number>/",
+        archiving.archive_message,
+        name="archive_message",
+    ),
+    path(
+        "archives/<int:archive_id>/download/", archiving.archive_download, name="archive_download"
+    ),
+    path(
+        "archives/<int:archive_id>/put-back/", archiving.archive_put_back, name="archive_put_back"
+    ),
+    path("archives/<int:archive_id>/delete/", archiving.archive_delete, name="archive_delete"),
+    path("archives/jobs/<int:job_id>/", archiving.archive_job, name="archive_job"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -7,7 +7,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from quota.archiving.admin import ArchiveAdmin, ArchiveJobAdmin, ArchiveRunAdmin
 from quota.models import Guessing
+
+__all__ = ["ArchiveAdmin", "ArchiveJobAdmin", "ArchiveRunAdmin", "GuessingAdmin"]
 
 
 @admin.register(Guessing)

@@ -1,5 +1,18 @@
 """What the mail servers report, one module for each kind of figures."""
 
+from quota.models.archives import (
+    Archive,
+    ArchiveChoice,
+    ArchiveJob,
+    ArchiveNews,
+    ArchiveQuerySet,
+    ArchiveRun,
+    ArchiveRunResult,
+    ArchiveState,
+    JobKind,
+    JobState,
+    told_lately,
+)
 from quota.models.sending import (
     LATE,
     REFUSALS_KEPT,
@@ -29,8 +42,18 @@ __all__ = [
     "LATE",
     "NEARLY",
     "REFUSALS_KEPT",
+    "Archive",
+    "ArchiveChoice",
+    "ArchiveJob",
+    "ArchiveNews",
+    "ArchiveQuerySet",
+    "ArchiveRun",
+    "ArchiveRunResult",
+    "ArchiveState",
     "Guessing",
     "GuessingQuerySet",
+    "JobKind",
+    "JobState",
     "MailboxUsage",
     "MailboxUsageQuerySet",
     "Notice",
@@ -42,4 +65,5 @@ __all__ = [
     "UsageReport",
     "UsageWarning",
     "WaitingMail",
+    "told_lately",
 ]

@@ -2,7 +2,7 @@
 
 from django import template
 
-from quota.words import bytes_of
+from quota.words import bytes_of, number
 
 register = template.Library()
 
@@ -11,3 +11,9 @@ register = template.Library()
 def size(count: int) -> str:
     """Return bytes in the manual's units: 1 MB is 1,048,576 and 1 KB 1,024 bytes."""
     return bytes_of(int(count))
+
+
+@register.filter
+def counted(count: int) -> str:
+    """Return a number as both languages write it: 1,000."""
+    return number(int(count))

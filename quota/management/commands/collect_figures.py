@@ -1,4 +1,4 @@
-"""Take over the mail servers' figures of sending and of mailboxes: Celery's work by cron."""
+"""Take over the mail servers' figures of sending, mailboxes and archives: Celery's work by cron."""
 
 from typing import Any
 
@@ -8,13 +8,14 @@ from mailhost.errors import HostError
 from propagation.models import MailServer, NotHere
 from propagation.servers import chosen_servers
 from quota import notices, usage
+from quota.archiving import news as archives
 from quota.collect import collect
 
 
 class Command(BaseCommand):
     """`manage.py collect_figures [SERVER ...]`."""
 
-    help = "Take over what the mail servers of this machine know of sending and of mailboxes."
+    help = "Take over what the mail servers of this machine know of sending and mailboxes."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take server names."""
@@ -33,9 +34,9 @@ class Command(BaseCommand):
             raise CommandError("; ".join(failures))
 
     def _collect(self, server: MailServer) -> list[str]:
-        """Take over both kinds of figures; return why one could not be, which keeps no other."""
+        """Take over all kinds of figures; return why one could not be, which keeps no other."""
         failures, news = [], 0
-        for take_over in (collect, usage.collect):
+        for take_over in (collect, usage.collect, archives.collect):
             try:
                 news += take_over(server)
             except HostError as error:

@@ -1,0 +1,143 @@
+"""What the pages of archives show, in a fixed number of queries whatever their length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Sum
+
+from accounts.models import Account, Domain
+from mailhost.archive import ArchiveError
+from mailhost.archive.reading import Entry, entries, open_archive
+from quota.archiving.words import ELSEWHERE, to_customer
+from quota.models import (
+    Archive,
+    ArchiveChoice,
+    ArchiveJob,
+    ArchiveNews,
+    ArchiveRunResult,
+    ArchiveState,
+    MailboxUsage,
+    told_lately,
+)
+
+PAGE_SIZE = 50
+#: Messages on one page of an archive.
+MESSAGES = 50
+#: What of the last days is told on a domain's home page.
+_TOLD = 5
+#: Orders of the list, by the word in its address.
+ORDERS = {"new": "-taken_at", "old": "taken_at", "account": "account_name", "size": "-file_bytes"}
+
+
+class NotReadable(Exception):
+    """This machine cannot read the file; the customer reads why, and what he can do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of an archive's mail fits into its mailbox, by the last figures; sizes in bytes."""
+
+    used: int
+    limit: int
+
+    @property
+    def free(self) -> int:
+        """What is free below the limit."""
+        return max(0, self.limit - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of a full mailbox lately."""
+
+    result: ArchiveRunResult
+    reason: str
+
+
+def page_of(domain: Domain, text: str, order: str, page: str | None) -> Page[Archive]:
+    """Return a part of the domain's archives, as they were found by an account's or file's name."""
+    archives = domain.archives.exclude(state=ArchiveState.REMOVED)
+    if text:
+        archives = archives.filter(file_name__contains=text.partition("@")[0])
+    archives = archives.order_by(ORDERS[order], "-pk")
+    found = Paginator(archives, PAGE_SIZE).get_page(page)
+    for one in found.object_list:
+        one.domain = domain
+    return found
+
+
+def totals(domain: Domain) -> dict[str, Any]:
+    """Return how many archives the domain has, and what they occupy of its web space."""
+    kept = domain.archives.kept().aggregate(count=Count("pk"), size=Sum("file_bytes"))
+    return {"kept": kept["count"], "kept_bytes": kept["size"] or 0}
+
+
+def oldest_only(domain: Domain) -> bool:
+    """Whether the domain's owner wants only the oldest mail taken."""
+    return ArchiveChoice.objects.filter(domain=domain, oldest=True).exists()
+
+
+def told(domain: Domain) -> list[Told]:
+    """Return what became of the domain's full mailboxes within a week, for its home page."""
+    found = told_lately(domain)[:_TOLD]
+    return [Told(one, to_customer(one.code) if one.failed else "") for one in found]
+
+
+def open_jobs(domain: Domain) -> list[ArchiveJob]:
+    """Return what is being done with the domain's archives and mailboxes just now."""
+    found = list(domain.archive_jobs.open().select_related("archive").order_by("pk")[:10])
+    for job in found:
+        job.domain = domain
+    return found
+
+
+def room(account: Account, domain: Domain) -> Room:
+    """Return what is free in an account's mailbox, as far as the figures tell."""
+    usage = MailboxUsage.objects.filter(account=account).first()
+    if usage is not None:
+        return Room(usage.used, usage.limit)
+    account.domain = domain
+    return Room(0, account.size)
+
+
+@contextmanager
+def reading(archive: Archive) -> Iterator[BinaryIO]:
+    """Open an archive's file, and close it; NotReadable where this machine cannot."""
+    file = opened(archive)
+    try:
+        with file:
+            yield file
+    except (ArchiveError, OSError) as error:
+        raise NotReadable(_why(error)) from error
+
+
+def opened(archive: Archive) -> BinaryIO:
+    """Return an archive's file for reading; NotReadable where this machine cannot."""
+    news = ArchiveNews.objects.filter(server=archive.server_id).first()
+    if news is None or not news.homes_root:
+        raise NotReadable(to_customer("server_down"))
+    try:
+        return open_archive(Path(news.homes_root), archive.domain.home, archive.file_name)
+    except (ArchiveError, OSError) as error:
+        raise NotReadable(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    return to_customer(error.code if isinstance(error, ArchiveError) else ELSEWHERE)
+
+
+def chosen(archive: Archive, numbers: list[int]) -> list[Entry]:
+    """Return the messages at these places of an archive, which lie on one page of it."""
+    if not numbers:
+        return []
+    first = min(numbers)
+    with reading(archive) as file:
+        found, _more = entries(file, first, max(numbers) - first + 1)
+    wanted = set(numbers)
+    return [entry for entry in found if entry.number in wanted]
