@@ -23,7 +23,7 @@ from quota import warnings
 from quota.models import MailboxUsage, UsageReport, WaitingMail
 
 #: Copies named of those that wait for one mailbox: the longest waiting.
-COPIES_NAMED = 10
+COPIES_NAMED = 5
 
 
 def collect(server: MailServer) -> int:
