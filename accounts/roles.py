@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.cache import never_cache
 
@@ -20,10 +20,10 @@ from mailhost import grammar
 from propagation.models import Change
 
 P = ParamSpec("P")
-DomainView = Callable[Concatenate[HttpRequest, Domain, P], HttpResponse]
+DomainView = Callable[Concatenate[HttpRequest, Domain, P], HttpResponseBase]
 
 
-def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
+def in_domain(view: DomainView[P]) -> Callable[..., HttpResponseBase]:
     """Give a view the domain named in its address, if this login may look after it.
 
     Nothing such a page shows may stay in a shared cache or a browser's history.
@@ -34,7 +34,7 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
     @over_a_login
     @login_required
     @wraps(view)
-    def guarded(request: HttpRequest, domain: str, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, domain: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not grammar.DOMAIN.match(domain):
             # Nor could PostgreSQL look for it: a NUL is an error there.
             raise Http404
@@ -48,11 +48,11 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponse]:
     return guarded
 
 
-def reload_when_logged_out(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def reload_when_logged_out(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """Let a page that updates itself reload as a whole, and so lead to the login."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.headers.get("HX-Request") and not request.user.is_authenticated:
             return HttpResponse(headers={"HX-Refresh": "true"})
         return view(request, *args, **kwargs)

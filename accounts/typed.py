@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core import signing
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 
 COOKIE = "typed"
@@ -20,7 +20,7 @@ LONGEST = 3000  # what a browser takes in one cookie is 4096 with all around it
 TEXTS = ("name", "local_part", "title", "owner_address", "posters", "members")
 
 
-def keep(request: HttpRequest, response: HttpResponse) -> bool:
+def keep(request: HttpRequest, response: HttpResponseBase) -> bool:
     """Keep what was sent for the form at this address; return whether there was anything."""
     sent = request.POST
     fields: dict[str, Any] = {name: sent[name] for name in TEXTS if name in sent}
@@ -52,11 +52,11 @@ def kept(request: HttpRequest) -> dict[str, Any]:
     return fields
 
 
-def over_a_login(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def over_a_login(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """Keep what is sent without a login, and forget it once its form was open again."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
         if not request.user.is_authenticated and request.method == "POST":
             keep(request, response)

@@ -77,10 +77,17 @@ class ResultInline(admin.TabularInline):  # type: ignore[type-arg]
     """What became of each mailbox of a run."""
 
     model = ArchiveRunResult
-    fields = [
-        *("address", "file_name", "messages", "size", "reason", "trouble"),
-        *("attempts", "ended_at", "retry_at"),
-    ]
+    fields = (
+        "address",
+        "file_name",
+        "messages",
+        "size",
+        "reason",
+        "trouble",
+        "attempts",
+        "ended_at",
+        "retry_at",
+    )
     readonly_fields = fields
     extra = 0
     can_delete = False

@@ -55,10 +55,8 @@ def attempt(action: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """
     try:
         return action(*args, **options)
-    except ArchiveError as error:
-        return Failure(error.code, str(error))
     except HostError as error:
-        return Failure("server_down", str(error))
+        return Failure(getattr(error, "code", "server_down"), str(error))
     except Exception as error:
         _log.exception("%s%r", action.__name__, args)
         return Failure(words.UNEXPECTED, f"{type(error).__name__}: {error}")

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Account, Domain
 from accounts.roles import in_domain
-from mailhost.archive.reading import entries, text_of
+from mailhost.archive.reading import Entry, entries, text_of
 from quota import fill
 from quota.archiving import jobs, pages
 from quota.archiving.forms import PutBackForm, SearchForm, WhichForm
@@ -59,7 +59,8 @@ def archive(request: HttpRequest, domain: Domain, archive_id: int) -> HttpRespon
     """Look inside an archive: a part of its messages."""
     row = _own(domain, archive_id)
     page = Paginator(range(1, row.messages + 1), pages.MESSAGES).get_page(request.GET.get("page"))
-    found, problem = [], ""
+    found: list[Entry] = []
+    problem = ""
     try:
         with pages.reading(row) as file:
             found, _more = entries(file, page.start_index(), pages.MESSAGES)
@@ -135,7 +136,8 @@ def archive_put_back(request: HttpRequest, domain: Domain, archive_id: int) -> H
             messages.error(request, " ".join(error.messages))
             return redirect("archive", domain.name, row.pk)
         return redirect("archive_job", domain.name, job.pk)
-    found, problem = [], ""
+    found: list[Entry] = []
+    problem = ""
     try:
         found = pages.chosen(row, numbers)
     except NotReadable as error:

@@ -9,7 +9,9 @@ import pytest
 from pytest_django import Settings
 
 from accounts.models import Account, Domain
+from mailhost.config import HostConfig
 from tests import factories
+from tests.quota.engine import Engine
 from tests.quota.reports import Daemon
 
 
@@ -37,3 +39,17 @@ def daemon(tmp_path: Path, settings: Settings, alice: Account) -> Iterator[Daemo
     made = Daemon(tmp_path / alice.server.name)
     yield made
     made.close()
+
+
+@pytest.fixture
+def engine(
+    tmp_path: Path, settings: Settings, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> Engine:
+    """Let the cast's server be on this machine, and its archiving answer what a test says."""
+    settings.MAILHOST_ROOT = str(tmp_path)
+    root = tmp_path / alice.server.name
+    root.mkdir()
+    HostConfig(alice.server.name).save(root)
+    made = Engine(root)
+    made.answer(monkeypatch)
+    return made
