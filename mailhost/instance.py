@@ -115,6 +115,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.trash: (0, 0, 0o700),
         paths.policy: (0, 0, 0o700),
         paths.lists: (0, 0, 0o700),
+        paths.archive: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)

@@ -100,6 +100,11 @@ class Paths:
         return self.queue / "private" / "from-lists"
 
     @property
+    def archive(self) -> Path:
+        """What is on record about archives, and what killed runs left to finish."""
+        return self.root / "archive"
+
+    @property
     def log(self) -> Path:
         """The servers' logs."""
         return self.root / "log"

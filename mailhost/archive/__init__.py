@@ -1,7 +1,7 @@
 """Archives: a full mailbox's mail as one gzip of one mbox in the home of its domain, and back.
 
 A message is in the mailbox until it is in an archive that is safely on the disk and on record;
-only then is it expunged. Whatever is killed in between is finished by `finish` (docs/architecture.md).
+only then is it expunged. What is killed in between `finish` finishes (docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mailhost.archive import server as servers
 from mailhost.archive.errors import CODES, ArchiveError
 from mailhost.archive.records import Archive, PutBack
+from mailhost.archive.taking import Taking
 
 __all__ = [
     "CODES",
@@ -42,7 +44,17 @@ def take(
     mailbox is at or above its limit. `progress` is called with the messages written so far and
     all of them. An earlier run for this account that was killed is finished first.
     """
-    raise NotImplementedError
+    with servers.opened(root) as server:
+        found = server.account(account)
+        with server.db.lock(found.mailbox_id):
+            taking = Taking(server)
+            taking.finish(found.mailbox_id)
+            return taking.take(
+                found,
+                oldest=oldest,
+                require_full=require_full,
+                progress=progress or (lambda _done, _total: None),
+            )
 
 
 def finish(root: Path) -> list[Archive | ArchiveError]:
