@@ -119,8 +119,7 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
         "failing": [group for group in groups if group["cause"]],
         "dead": [row for row in rows if any(lead.nowhere for lead in row.leads)][:5],
         "moving": bool(groups),
-        "filling": fill.attention(domain),
-        "totals": fill.totals(domain),
+        **fill.attention(domain),
         "wednesday_at": next_run(),
         "no_password": passwords.is_unusable(domain.fixed_account.password_hash),
     }
