@@ -48,7 +48,9 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponseBase]:
     return guarded
 
 
-def reload_when_logged_out(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def reload_when_logged_out(
+    view: Callable[..., HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
     """Let a page that updates itself reload as a whole, and so lead to the login."""
 
     @wraps(view)

@@ -37,6 +37,7 @@ from propagation.progress import (
 )
 from propagation.sources import source_of
 from quota import fill
+from quota.archiving import pages as archives
 from quota.wednesday import next_run
 
 SHOWN_CHANGES = 20
@@ -119,8 +120,8 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
         "failing": [group for group in groups if group["cause"]],
         "dead": [row for row in rows if any(lead.nowhere for lead in row.leads)][:5],
         "moving": bool(groups),
-        "filling": fill.attention(domain),
-        "totals": fill.totals(domain),
+        "archived": archives.told(domain),
+        **fill.attention(domain),
         "wednesday_at": next_run(),
         "no_password": passwords.is_unusable(domain.fixed_account.password_hash),
     }

@@ -133,9 +133,7 @@ def page_of(domain: Domain, text: str, page: str | None) -> Page[Account]:
     if text:
         accounts = accounts.filter(name__contains=text)
     order = F("usage__percent").desc(nulls_last=True)
-    # A sum over the counts would join what only the shown ones need.
-    paginator = Paginator(accounts.order_by(order, "name"), PAGE_SIZE)
-    return paginator.get_page(page)
+    return Paginator(accounts.order_by(order, "name"), PAGE_SIZE).get_page(page)
 
 
 def rows_of(domain: Domain, accounts: Iterable[Account]) -> list[Row]:
@@ -156,11 +154,19 @@ def rows_of(domain: Domain, accounts: Iterable[Account]) -> list[Row]:
     return rows
 
 
-def attention(domain: Domain) -> list[tuple[Account, Fill]]:
-    """Return the domain's mailboxes that are nearly full and more, the fullest first."""
+def attention(domain: Domain) -> dict[str, Any]:
+    """Return which of the domain's mailboxes need attention, the fullest first, and the totals."""
     found = MailboxUsage.objects.of_domain(domain).at_least(NEARLY).select_related("account")
+    # The address has the domain's name, which is known.
     fullest = found.order_by("-percent", "account__name")[:MOST_NAMED]
-    return [(usage.account, fill_of(usage)) for usage in fullest]
+    named, sums = [(_in(domain, one.account), fill_of(one)) for one in fullest], totals(domain)
+    more = sums["full"] + sums["nearly"] - len(named)
+    return {"filling": named, "filling_more": max(0, more), "totals": sums}
+
+
+def _in(domain: Domain, account: Account) -> Account:
+    account.domain = domain
+    return account
 
 
 def totals(domain: Domain) -> dict[str, Any]:

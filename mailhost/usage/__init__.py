@@ -1,1 +1,1 @@
-"""How full the mailboxes of one server are: counted by Dovecot, kept, and asked by everybody else."""
+"""How full the mailboxes of one server are: Dovecot counts, all others ask here."""

@@ -15,6 +15,7 @@ from django.utils.timezone import now
 
 from accounts.models import Domain
 from mailhost import archive
+from mailhost.homes import root_of
 from propagation.models import MailServer, parts
 from quota.archiving.doing import alone
 from quota.models import Archive, ArchiveNews
@@ -33,7 +34,7 @@ def collect(server: MailServer) -> int:
     Raises NotHere on a machine without this server, and HostError if they cannot be read.
     """
     with server.host() as host:
-        root, homes = host.root, host.config.homes_root
+        root, homes = host.root, root_of(host.root, host.config)
     with alone(root, "archive-news") as is_alone:
         if not is_alone:
             return 0
@@ -47,7 +48,7 @@ def collect(server: MailServer) -> int:
         ArchiveNews.objects.filter(pk=state.pk, cursor=cursor).update(
             collected_at=begun,
             verified_at=state.verified_at,
-            homes_root=str(Path(homes) if homes else root / "homes"),
+            homes_root=str(homes),
         )
     return written
 

@@ -13,6 +13,7 @@ from mailhost.config import HostConfig
 from tests import factories
 from tests.quota.engine import Engine
 from tests.quota.reports import Daemon
+from tests.quota.usages import Told
 
 
 @pytest.fixture
@@ -53,3 +54,9 @@ def engine(
     made = Engine(root)
     made.answer(monkeypatch)
     return made
+
+
+@pytest.fixture
+def told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Have the server of the cast tell how full its mailboxes are."""
+    return Told(daemon.root, monkeypatch)

@@ -1,4 +1,4 @@
-"""What customers ask for with archives: one thing at a time, done by the server's worker at once."""
+"""What customers ask for with archives: one thing at a time, done by the server's worker."""
 
 from __future__ import annotations
 
