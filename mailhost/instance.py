@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mailhost import homes
 from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
@@ -82,6 +83,9 @@ def init(root: Path, config: HostConfig) -> None:
         maps = Maps(paths)
         for name in maps.missing():
             maps.rebuild(name, store.lines.source(name))
+        homes_root = homes.root_of(paths.root, config)
+        for _, home in store.projections.homes():
+            homes.make(homes_root, config, home)
     maps.ensure_sni()
 
 

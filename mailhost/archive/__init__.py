@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mailhost.archive import keeping
 from mailhost.archive import server as servers
 from mailhost.archive.errors import CODES, ArchiveError
 from mailhost.archive.records import Archive, PutBack
@@ -63,7 +64,8 @@ def finish(root: Path) -> list[Archive | ArchiveError]:
     Returns each archive whose mail is now out of the mailbox, and why another could not be
     finished; what another process is at work on is passed over.
     """
-    raise NotImplementedError
+    with servers.opened(root) as server:
+        return keeping.finish(server)
 
 
 def news(root: Path, cursor: str) -> tuple[list[Archive], str]:
@@ -71,17 +73,25 @@ def news(root: Path, cursor: str) -> tuple[list[Archive], str]:
 
     At most 1,000 at a time: ask again until none comes.
     """
-    raise NotImplementedError
+    with servers.opened(root) as server:
+        return keeping.news(server, cursor)
 
 
 def archives(root: Path, account: str | None = None) -> list[Archive]:
     """Return the archives on record, of one account's name or of all, the oldest first."""
-    raise NotImplementedError
+    with servers.opened(root) as server:
+        if account is None:
+            return server.db.archives("1 ORDER BY id")
+        return server.db.archives("account = ? ORDER BY id", account)
 
 
 def verify(root: Path) -> int:
-    """Look which kept archives are still in their homes; return how many were marked as gone."""
-    raise NotImplementedError
+    """Look which archives are in their homes; return how many were marked as gone.
+
+    One that had gone and was brought back, byte for byte, is kept again.
+    """
+    with servers.opened(root) as server:
+        return keeping.verify(server)
 
 
 def put_back(root: Path, archive_id: int, numbers: Sequence[int] | None = None) -> PutBack:
@@ -95,5 +105,9 @@ def put_back(root: Path, archive_id: int, numbers: Sequence[int] | None = None) 
 
 
 def remove(root: Path, archive_id: int) -> None:
-    """Delete an archive from the home, for good. Harmless if it is gone already."""
-    raise NotImplementedError
+    """Delete an archive from the home, for good. Harmless if it is gone already.
+
+    ArchiveError "no_archive" for a number that no archive has.
+    """
+    with servers.opened(root) as server:
+        keeping.remove(server, archive_id)

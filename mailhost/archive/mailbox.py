@@ -111,12 +111,11 @@ class Mailbox:
     # Asked of Dovecot
 
     def folders(self) -> list[Folder]:
-        """Return all folders, as they are now."""
+        """Return all folders as they are now, the inbox first."""
         fields = "messages uidvalidity vsize guid"
         rows = self._table("mailbox", "status", "-u", self.account, fields, "*")
-        return [
-            Folder(name, guid, int(validity), int(vsize)) for name, _, validity, vsize, guid in rows
-        ]
+        found = [Folder(row[0], row[4], int(row[2]), int(row[3])) for row in rows]
+        return sorted(found, key=lambda folder: (folder.name != "INBOX", folder.name))
 
     def used(self) -> int:
         """Return the bytes that all folders hold, as Dovecot's quota counts them."""

@@ -179,6 +179,11 @@ def unmasked(masked: Bytes) -> Iterator[memoryview]:
             start = mask + 1
 
 
+def plain(masked: bytes) -> bytes:
+    """Return a message's bytes, or those of its beginning."""
+    return b"".join(bytes(part) for part in unmasked(masked))
+
+
 def head_from(data: bytes) -> tuple[Head, int]:
     """Read the head that `data` begins with; return it and its length. FormError."""
     match = _HEAD.match(data)
