@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from quota.models import (
 PAGE_SIZE = 50
 #: Messages on one page of an archive.
 MESSAGES = 50
+#: Seconds from an archive's beginning to its last change by us, at most.
+_WRITING = 3600
 #: What of the last days is told on a domain's home page.
 _TOLD = 5
 #: Orders of the list, by the word in its address.
@@ -113,8 +116,21 @@ def reading(archive: Archive) -> Iterator[BinaryIO]:
     try:
         with file:
             yield file
-    except (ArchiveError, OSError) as error:
+    except ArchiveError as error:
+        # It is there, and what is looked for is not in it.
+        code = "archive_changed" if error.code == "no_archive" else error.code
+        raise NotReadable(to_customer(code)) from error
+    except OSError as error:
         raise NotReadable(_why(error)) from error
+
+
+def page_inside(archive: Archive, first: int) -> list[Entry]:
+    """Return the messages from number `first` on, as many as a page shows; or NotReadable."""
+    with reading(archive) as file:
+        found, _more = entries(file, first, MESSAGES)
+        if not found:
+            raise NotReadable(to_customer("archive_changed"))
+    return found
 
 
 def opened(archive: Archive) -> BinaryIO:
@@ -128,8 +144,23 @@ def opened(archive: Archive) -> BinaryIO:
         raise NotReadable(_why(error)) from error
 
 
+def tag_of(archive: Archive, file: BinaryIO) -> str:
+    """Return what changes with the file's content: its SHA-256, as long as nobody touched it.
+
+    Reading 2 GB to find that out would take too long. No client can set when a file was changed
+    (ctime), so one that was replaced has another tag.
+    """
+    found = os.fstat(file.fileno())
+    untouched = found.st_ctime <= archive.taken_at.timestamp() + _WRITING
+    if untouched and found.st_size == archive.file_bytes:
+        return archive.sha256
+    return f"{found.st_ino:x}-{found.st_size:x}-{found.st_ctime_ns:x}"
+
+
 def _why(error: Exception) -> str:
-    return to_customer(error.code if isinstance(error, ArchiveError) else ELSEWHERE)
+    code = error.code if isinstance(error, ArchiveError) else ELSEWHERE
+    # From another machine no home is to be seen, from another user's process none to be read.
+    return to_customer(ELSEWHERE if code.startswith("home_") else code)
 
 
 def chosen(archive: Archive, numbers: list[int]) -> list[Entry]:

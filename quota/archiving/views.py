@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Account, Domain
 from accounts.roles import in_domain
-from mailhost.archive.reading import Entry, entries, text_of
+from mailhost.archive.reading import Entry, text_of
 from quota import fill
 from quota.archiving import jobs, pages
 from quota.archiving.forms import PutBackForm, SearchForm, WhichForm
@@ -62,8 +62,7 @@ def archive(request: HttpRequest, domain: Domain, archive_id: int) -> HttpRespon
     found: list[Entry] = []
     problem = ""
     try:
-        with pages.reading(row) as file:
-            found, _more = entries(file, page.start_index(), pages.MESSAGES)
+        found = pages.page_inside(row, page.start_index())
     except NotReadable as error:
         problem = str(error)
     context = {
@@ -116,7 +115,7 @@ def archive_download(request: HttpRequest, domain: Domain, archive_id: int) -> H
     except NotReadable as error:
         messages.error(request, str(error))
         return redirect("archive", domain.name, row.pk)
-    return download(request, file, row.file_name, row.sha256)
+    return download(request, file, row.file_name, pages.tag_of(row, file))
 
 
 @in_domain

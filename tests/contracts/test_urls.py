@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from propagation.models import Change
+from quota.models import ArchiveJob, JobKind
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
+from tests.quota.files import keep, mail, written
 
 pytestmark = pytest.mark.long
 
@@ -85,15 +88,21 @@ OF_AN_OBJECT = [address for address in PAGES if address.arguments]
 
 
 @pytest.fixture
-def objects(cast: Cast) -> dict[str, object]:
+def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
     """What sakura has, by the name of the argument that leads to it."""
     account = factories.make_account(cast.com, "tanaka")
+    archive = keep(tmp_path, account, written([mail("tanaka")]))
     forwarding = factories.make_forward(cast.com, "info", "x@example.org")
     return {
         "domain": "example.com",
         "account_id": account.pk,
         "forwarding_id": forwarding.pk,
         "list_id": factories.make_list(cast.com, "club", "tanaka@example.com").pk,
+        "archive_id": archive.pk,
+        "number": 1,
+        "job_id": ArchiveJob.objects.ask(
+            domain=cast.com, kind=JobKind.DELETE, archive=archive, account_name="tanaka"
+        ).pk,
         "change_id": factories.pending(account.key).pk,
     }
 

@@ -13,6 +13,9 @@ from django.test import RequestFactory
 
 from quota.downloads import Part, Range, Unsatisfiable, asked_range, download
 
+# Whoever ends a response looks after its connections to the database.
+pytestmark = pytest.mark.django_db
+
 CONTENT = bytes(range(256)) * 4
 NAME = "alice.oldmail.20261202.gz"
 
