@@ -12,6 +12,7 @@ from pathlib import Path
 from mailhost.archive import keeping
 from mailhost.archive import server as servers
 from mailhost.archive.errors import CODES, ArchiveError
+from mailhost.archive.putting import Putting
 from mailhost.archive.records import Archive, PutBack
 from mailhost.archive.taking import Taking
 
@@ -48,9 +49,8 @@ def take(
     with servers.opened(root) as server:
         found = server.account(account)
         with server.db.lock(found.mailbox_id):
-            taking = Taking(server)
-            taking.finish(found.mailbox_id)
-            return taking.take(
+            keeping.finish_mailbox(server, found.mailbox_id)
+            return Taking(server).take(
                 found,
                 oldest=oldest,
                 require_full=require_full,
@@ -101,7 +101,12 @@ def put_back(root: Path, archive_id: int, numbers: Sequence[int] | None = None) 
     with flags and date, byte for byte. A message that the mailbox holds already is not doubled;
     the mailbox never gets above its limit. May be done again at any time.
     """
-    raise NotImplementedError
+    with servers.opened(root) as server:
+        archive, home = server.db.archive(archive_id)
+        with server.db.lock(archive.mailbox_id):
+            keeping.finish_mailbox(server, archive.mailbox_id)
+            chosen = None if numbers is None else set(numbers)
+            return Putting(server).put_back(archive, home, chosen)
 
 
 def remove(root: Path, archive_id: int) -> None:

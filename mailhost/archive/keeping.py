@@ -6,6 +6,7 @@ import os
 
 from mailhost.archive import files
 from mailhost.archive.errors import ArchiveError
+from mailhost.archive.putting import Putting
 from mailhost.archive.records import Archive
 from mailhost.archive.server import Server
 from mailhost.archive.taking import Taking
@@ -36,6 +37,7 @@ def finish(server: Server) -> list[Archive | ArchiveError]:
 
 def finish_mailbox(server: Server, mailbox_id: str) -> Archive | None:
     """Finish a mailbox's killed runs, with its lock held; return the archive of a finished one."""
+    Putting(server).finish(mailbox_id)
     return Taking(server).finish(mailbox_id)
 
 
