@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mailhost import instance
+from mailhost.archive import commands as archiving
 from mailhost.config import HostConfig, load_config
 from mailhost.errors import HostError
 from mailhost.host import Host
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add(_guessing, "guessing", "list IP addresses whose logins are refused for wrong passwords")
     lift = add(_lift, "lift", "forget wrong passwords, so that logins are looked at again")
     lift.add_argument("whose", metavar="ACCOUNT|IP", help="for an account, or from an IP address")
+    archiving.add(commands)
     add(_certificates, "certificates", "bring the domains' certificates into service")
     return parser
 

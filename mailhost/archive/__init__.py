@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from mailhost.archive import keeping
+from mailhost.archive import keeping, reading
 from mailhost.archive import server as servers
 from mailhost.archive.errors import CODES, ArchiveError
 from mailhost.archive.putting import Putting
@@ -24,6 +25,7 @@ __all__ = [
     "archives",
     "finish",
     "news",
+    "open_file",
     "put_back",
     "remove",
     "take",
@@ -83,6 +85,13 @@ def archives(root: Path, account: str | None = None) -> list[Archive]:
         if account is None:
             return server.db.archives("1 ORDER BY id")
         return server.db.archives("account = ? ORDER BY id", account)
+
+
+def open_file(root: Path, archive_id: int) -> BinaryIO:
+    """Open an archive for `reading`, by its number; ArchiveError as reading.open_archive's."""
+    with servers.opened(root) as server:
+        archive, home = server.db.archive(archive_id)
+        return reading.open_archive(server.homes_root, home, archive.file_name)
 
 
 def verify(root: Path) -> int:

@@ -94,6 +94,8 @@ def _is_there(server: Server, archive: Archive) -> bool:
 def remove(server: Server, archive_id: int) -> None:
     """Delete an archive from its home; see mailhost.archive.remove."""
     archive, home_name = server.db.archive(archive_id)
+    if archive.state == "removed":
+        return
     with server.db.lock(archive.mailbox_id):
         # Or a run that was killed after the archive was on record would lose what it holds.
         finish_mailbox(server, archive.mailbox_id)
