@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from mailhost.archive import keeping
+from mailhost.archive import keeping, reading
 from mailhost.archive import server as servers
 from mailhost.archive.errors import CODES, ArchiveError
+from mailhost.archive.putting import Putting
 from mailhost.archive.records import Archive, PutBack
 from mailhost.archive.taking import Taking
 
@@ -23,6 +25,7 @@ __all__ = [
     "archives",
     "finish",
     "news",
+    "open_file",
     "put_back",
     "remove",
     "take",
@@ -48,9 +51,8 @@ def take(
     with servers.opened(root) as server:
         found = server.account(account)
         with server.db.lock(found.mailbox_id):
-            taking = Taking(server)
-            taking.finish(found.mailbox_id)
-            return taking.take(
+            keeping.finish_mailbox(server, found.mailbox_id)
+            return Taking(server).take(
                 found,
                 oldest=oldest,
                 require_full=require_full,
@@ -85,6 +87,13 @@ def archives(root: Path, account: str | None = None) -> list[Archive]:
         return server.db.archives("account = ? ORDER BY id", account)
 
 
+def open_file(root: Path, archive_id: int) -> BinaryIO:
+    """Open an archive for `reading`, by its number; ArchiveError as reading.open_archive's."""
+    with servers.opened(root) as server:
+        archive, home = server.db.archive(archive_id)
+        return reading.open_archive(server.homes_root, home, archive.file_name)
+
+
 def verify(root: Path) -> int:
     """Look which archives are in their homes; return how many were marked as gone.
 
@@ -101,7 +110,12 @@ def put_back(root: Path, archive_id: int, numbers: Sequence[int] | None = None) 
     with flags and date, byte for byte. A message that the mailbox holds already is not doubled;
     the mailbox never gets above its limit. May be done again at any time.
     """
-    raise NotImplementedError
+    with servers.opened(root) as server:
+        archive, home = server.db.archive(archive_id)
+        with server.db.lock(archive.mailbox_id):
+            keeping.finish_mailbox(server, archive.mailbox_id)
+            chosen = None if numbers is None else set(numbers)
+            return Putting(server).put_back(archive, home, chosen)
 
 
 def remove(root: Path, archive_id: int) -> None:

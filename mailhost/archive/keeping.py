@@ -6,6 +6,7 @@ import os
 
 from mailhost.archive import files
 from mailhost.archive.errors import ArchiveError
+from mailhost.archive.putting import Putting
 from mailhost.archive.records import Archive
 from mailhost.archive.server import Server
 from mailhost.archive.taking import Taking
@@ -36,6 +37,7 @@ def finish(server: Server) -> list[Archive | ArchiveError]:
 
 def finish_mailbox(server: Server, mailbox_id: str) -> Archive | None:
     """Finish a mailbox's killed runs, with its lock held; return the archive of a finished one."""
+    Putting(server).finish(mailbox_id)
     return Taking(server).finish(mailbox_id)
 
 
@@ -92,6 +94,8 @@ def _is_there(server: Server, archive: Archive) -> bool:
 def remove(server: Server, archive_id: int) -> None:
     """Delete an archive from its home; see mailhost.archive.remove."""
     archive, home_name = server.db.archive(archive_id)
+    if archive.state == "removed":
+        return
     with server.db.lock(archive.mailbox_id):
         # Or a run that was killed after the archive was on record would lose what it holds.
         finish_mailbox(server, archive.mailbox_id)

@@ -149,18 +149,19 @@ class Mailbox:
             self._ask("expunge", "-u", self.account, "mailbox-guid", folder.guid, "uid", portion)
 
     def make_folder(self, name: str) -> None:
-        """Make a folder, if it is not there."""
-        answer = self._run("mailbox", "create", "-u", self.account, name)
-        if answer and name not in {folder.name for folder in self.folders()}:
-            raise ArchiveError(
-                "mailbox_unreadable", f"The folder {name!a} cannot be made: {answer}"
-            )
+        """Make and subscribe a folder, if that is possible."""
+        try:
+            self._ask("mailbox", "create", "-s", "-u", self.account, "--", name)
+        except ArchiveError as error:
+            if error.code != "mailbox_unreadable":
+                raise
 
     def add_flags(self, folder: Folder, flags: str, uids: Sequence[int]) -> None:
         """Give flags, words with blanks between, to these messages."""
         for portion in portions(uids):
             query = ("mailbox-guid", folder.guid, "uid", portion)
-            self._ask("flags", "add", "-u", self.account, flags, *query)
+
+            self._ask("flags", "add", "-u", self.account, "--", flags, *query)
 
     def _table(self, *arguments: str) -> list[list[str]]:
         lines = self._ask("-f", "tab", *arguments).splitlines()
@@ -168,16 +169,6 @@ class Mailbox:
 
     def _ask(self, *arguments: str) -> str:
         return _answer(self._doveadm, self.account, arguments)
-
-    def _run(self, *arguments: str) -> str:
-        """Return why doveadm could not do it, or ""."""
-        try:
-            _answer(self._doveadm, self.account, arguments)
-        except ArchiveError as error:
-            if error.code != "mailbox_unreadable":
-                raise
-            return str(error)
-        return ""
 
     # Read as files
 

@@ -14,7 +14,9 @@ CREATE TABLE IF NOT EXISTS archive (
     file_bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('kept', 'gone', 'removed')),
-    changed INTEGER NOT NULL UNIQUE
+    changed INTEGER NOT NULL UNIQUE,
+    -- Also of an archive that is gone: or it would be taken for a later one.
+    UNIQUE (home, file_name)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS archive_by_account ON archive (account, id);
 CREATE INDEX IF NOT EXISTS archive_by_mailbox ON archive (mailbox_id, id);

@@ -244,7 +244,7 @@ class Taking:
 
         name = row["file_name"]
         if not name or not files.is_there(home, name, descriptor):
-            name = files.publish(home, descriptor, self._server.config, _names(row), say)
+            name = files.publish(home, descriptor, self._server.config, self._names(row), say)
         self._at("linked")
         try:
             files.settle(home, row["temporary"], descriptor)
@@ -308,6 +308,14 @@ class Taking:
             self._server.recount(name, flush=True)
         return True
 
+    def _names(self, row: sqlite3.Row) -> Iterator[str]:
+        """Yield the names that the archive may get, in their order."""
+        query = "SELECT 1 FROM archive WHERE home = ? AND file_name = ?"
+        for number in range(1, files.MOST_A_DAY + 1):
+            name = homes.archive_name(row["account"], row["day"], number)
+            if not self._db.rows(query, row["home"], name):
+                yield name
+
     def _taken(self, run: int) -> Iterator[tuple[Folder, list[int], set[str]]]:
         """Yield the run's messages folder by folder: their numbers and their files' names."""
         rows = self._db.rows("SELECT * FROM taken WHERE run = ? ORDER BY guid, uidvalidity", run)
@@ -357,9 +365,3 @@ def _oldest(mailbox: Mailbox, messages: Sequence[Message], excess: int) -> list[
         chosen.add(position)
         excess -= size
     return [message for position, message in enumerate(messages) if position in chosen]
-
-
-def _names(row: sqlite3.Row) -> Iterator[str]:
-    """Yield the names that the archive may get, in their order."""
-    for number in range(1, files.MOST_A_DAY + 1):
-        yield homes.archive_name(row["account"], row["day"], number)
