@@ -34,7 +34,7 @@ def ask(path: Path, method: str = "get", **headers: str) -> HttpResponseBase:
 
 
 def body(response: HttpResponseBase) -> bytes:
-    data = b"".join(response)  # type: ignore[arg-type]
+    data = b"".join(response)
     response.close()
     return data
 

@@ -1,4 +1,4 @@
-"""The panel and a real mail server: a mailbox filled by deliveries is archived and receives again."""
+"""The panel and a real server: a mailbox filled by deliveries is archived, and receives again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import mailbox
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,19 @@ from pytest_django import Settings
 from accounts.models import Account
 from mailhost.instance import missing_programs
 from mailhost.usage import figures
+from propagation import reconcile
 from propagation.apply import apply_due
 from quota import notices, usage
 from quota.archiving import jobs, news, weekly
-from quota.models import Archive, ArchiveJob, ArchiveNews, ArchiveRun, JobState, MailboxUsage
+from quota.models import (
+    Archive,
+    ArchiveJob,
+    ArchiveNews,
+    ArchiveRun,
+    JobState,
+    MailboxUsage,
+    Notice,
+)
 from tests import factories
 from tests.conftest import Cast, logged_in
 from tests.servers import MailServer as Running
@@ -45,6 +55,8 @@ def running() -> Iterator[Running]:
 def site(cast: Cast, running: Running, settings: Settings) -> Cast:
     """The cast, on a server that really has it."""
     settings.MAILHOST_ROOT = str(running.root.parent)
+    # The server remembers the tests before; the panel's wish wins.
+    reconcile.repair(cast.server)
     return cast
 
 
@@ -94,7 +106,8 @@ def inside(running: Running, archive: Archive) -> list[str]:
     plain = path.with_suffix(".mbox")
     plain.write_bytes(gzip.decompress(path.read_bytes()))
     try:
-        return [str(mail["Subject"]) for mail in mailbox.mbox(plain)]
+        with closing(mailbox.mbox(plain)) as found:
+            return [str(mail["Subject"]) for mail in found]
     finally:
         plain.unlink()
 
@@ -115,9 +128,11 @@ def test_week_s_command_lets_a_full_mailbox_receive_again(
     assert archive.messages == kept
     assert len(inside(running, archive)) == kept
     assert ArchiveRun.objects.get(weekly=True).results.get(address=box.address).code == ""
-    # The notice is there past everything, and says where the mail is.
+    # The account's own notice says where the mail is.
     notices.send_written(site.server)
-    assert running.got(box.name, archive.file_name)
+    assert running.got(box.name, "X-Plusmail-Notice: archive-done"), running.logs()
+    said = [notices.subject_and_text(one, to_customer=False) for one in Notice.objects.all()]
+    assert archive.file_name in next(text for subject, text in said if "待避しました" in subject)
 
 
 def test_page_archives_looks_puts_back_and_deletes(
