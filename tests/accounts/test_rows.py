@@ -21,7 +21,7 @@ from quota.fill import Fill
 
 MB = 1024 * 1024
 SHAPES = list(product([False, True], repeat=4))
-FILLS = [None, *(Fill(MB * used // 10, 10 * MB, 1) for used in (0, 85, 99, 104))]
+FILLS = [None, *(Fill(MB * used // 10, 10 * MB, 1) for used in (0, 85, 99, 105))]
 THERE: dict[str, object] = {"mailbox_id": "1"}
 
 
@@ -106,7 +106,7 @@ def test_drawn_line_is_the_template_s(language: str, self_service: bool) -> None
         html = _drawn_alike(rows, domain)
     assert all(row.account.name in html for row in rows)
     assert "a{b}&amp;c" in html
-    assert "10.4 MB / 10 MB (104%)" in html
+    assert "10.5 MB / 10 MB (105%)" in html
     assert 'value="100"' in html
 
 

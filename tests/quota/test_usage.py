@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -230,10 +230,8 @@ def test_recount_elsewhere_is_said(com: Domain, settings: Settings) -> None:
 def test_database_keeps_nonsense_out(
     model: type, fields: dict[str, object], alice: Account
 ) -> None:
-    with pytest.raises(Exception) as caught, transaction.atomic():  # noqa: PT011
+    with pytest.raises(DatabaseError), transaction.atomic():
         model(account=alice, **fields).save(force_insert=True)
-    # PostgreSQL, which computes the percentage, says so in its own way.
-    assert isinstance(caught.value, IntegrityError) or "division by zero" in str(caught.value)
 
 
 def test_a_warning_stands_once(alice: Account) -> None:
