@@ -131,8 +131,8 @@ def message_to(server: MailServer, notice: Notice) -> bytes:
     message["Date"] = format_datetime(localtime())
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = _language(_user(notice))
     message.set_content(text, subtype="plain", charset="utf-8")
+    message["Content-Language"] = _language(_user(notice))
     return message.as_bytes()
 
 

@@ -57,6 +57,8 @@ def engine(
 
 
 @pytest.fixture
-def told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Told:
+def told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """Have the server of the cast tell how full its mailboxes are."""
-    return Told(daemon.root, monkeypatch)
+    made = Told(daemon.root, monkeypatch)
+    yield made
+    made.db.close()
