@@ -49,6 +49,9 @@ def panel_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
                 "plusmail.wsgi:application",
                 f"--bind={HOST}:{ports.web}",
                 "--workers=2",
+                # Threads: a download of 2 GB over a slow line must neither keep others waiting nor
+                # be ended after gunicorn's 30 seconds, as in a worker without them.
+                "--threads=8",
                 "--no-control-socket",
                 "--log-level=warning",
             ],
