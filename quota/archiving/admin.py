@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -221,5 +220,5 @@ class ArchiveJobAdmin(ReadOnly):
 
 def _send(task: Any, server: MailServer) -> None:
     """Send a server's worker a message; where that is lost the minute's look after does it."""
-    sent = partial(task.apply_async, args=(server.pk,), queue=server.queue, expires=600)
-    transaction.on_commit(sent, robust=True)
+    message = {"args": (server.pk,), "queue": server.queue, "expires": 600}
+    transaction.on_commit(lambda: task.apply_async(**message), robust=True)

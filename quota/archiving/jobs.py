@@ -8,7 +8,6 @@ or a killed worker left.
 from __future__ import annotations
 
 import logging
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,8 @@ def do_waiting(server: MailServer) -> int:
 
 def _ask(**fields: Any) -> ArchiveJob:
     job = ArchiveJob.objects.ask(**fields)
-    transaction.on_commit(partial(_send, job.server), robust=True)
+    # A function with a name: where the broker is down, Django says by it what failed.
+    transaction.on_commit(lambda: _send(job.server), robust=True)
     return job
 
 

@@ -227,6 +227,15 @@ def test_worker_is_told_when_the_job_is_on_record(
     assert sent == [{"args": (server.pk,), "queue": server.queue, "expires": 600}]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_page_answers_while_the_broker_is_down(
+    engine: Engine, com: Domain, alice: Account, sakura: Client
+) -> None:
+    answer = sakura.post(now_path(alice), {"which": "all"})
+    assert answer.status_code == 302
+    assert ArchiveJob.objects.get().state == JobState.WAITING
+
+
 def test_size_of_archives_is_that_of_the_home(
     engine: Engine, server: MailServer, alice: Account, sakura: Client
 ) -> None:
