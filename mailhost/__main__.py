@@ -232,7 +232,9 @@ def _usage(options: argparse.Namespace) -> int:
     if options.account:
         found = usage_figures.of_account(options.root, options.account.lower())
         if found is None:
-            raise HostError(f"no figure of {options.account!a}: no such account, or not counted yet")
+            raise HostError(
+                f"no figure of {options.account!a}: no such account, or not counted yet"
+            )
         known = [found]
     else:
         known = usage_figures.full(options.root)

@@ -46,6 +46,11 @@ def becomes(server: MailServer, name: str, *, full: bool) -> bool:
     return wait_for(lambda: is_full(server, name) == full)
 
 
+def becomes_known(server: MailServer, box: Mailbox) -> bool:
+    """Wait until there is a figure of the mailbox."""
+    return wait_for(lambda: figures.of_account(server.root, box.name)) is not None
+
+
 def fill(server: MailServer, *boxes: Mailbox) -> None:
     """Deliver to these mailboxes until the server refuses them, by SMTP alone."""
     for box in boxes:
@@ -75,7 +80,7 @@ def test_message_that_crosses_the_limit_is_delivered_and_the_next_is_refused(
 ) -> None:
     box = small(site, "box")
     send(server, box.address, size=90_000)
-    assert wait_for(lambda: figures.of_account(server.root, box.name))
+    assert becomes_known(server, box)
     assert not is_full(server, box.name)
     send(server, box.address, size=3_000_000)
     assert becomes(server, box.name, full=True), server.logs()
@@ -253,7 +258,7 @@ def test_the_plan_s_limit_holds_and_a_mailbox_s_own_comes_before_it(server: Mail
     own = small(site, "own")
     for box, limit in ((site.fixed, 50_000), (own, LIMIT)):
         server.deliver(box.address)
-        assert wait_for(lambda box=box: figures.of_account(server.root, box.name)), server.logs()
+        assert becomes_known(server, box), server.logs()
         known = figures.of_account(server.root, box.name)
         assert known
         assert (known.limit, known.messages, known.domain) == (limit, 1, site.domain)
@@ -273,7 +278,7 @@ def test_a_deleted_mailbox_disappears_and_a_new_one_of_its_name_is_empty(
     assert wait_for(lambda: figures.of_account(server.root, box.name) is None), server.logs()
     again = small(site, "box")
     assert again.name == box.name
-    assert wait_for(lambda: figures.of_account(server.root, box.name)), server.logs()
+    assert becomes_known(server, box), server.logs()
     known = figures.of_account(server.root, box.name)
     assert known
     assert (known.mailbox_id, known.used, known.messages) == (again.mailbox_id, 0, 0)
@@ -338,7 +343,7 @@ def test_what_changed_while_the_daemon_was_down_is_counted(
 ) -> None:
     free, untouched = small(site, "free"), small(site, "rest")
     for other in (free, untouched):
-        assert wait_for(lambda other=other: figures.of_account(server.root, other.name))
+        assert becomes_known(server, other)
     server.kill("usage")
     try:
         empty(server, box)
