@@ -67,6 +67,7 @@ class Directory(Reader):
         self.version = -1
         self._accounts: dict[str, AccountView | None] = {}
         self._senders: dict[tuple[str, str], bool] = {}
+        self._by_password: dict[str, bool] = {}
         self._lists: dict[str, tuple[ListView, ...]] = {}
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._hosted: dict[str, bool] = {}
@@ -77,6 +78,7 @@ class Directory(Reader):
         kept: tuple[dict[Any, Any], ...] = (
             self._accounts,
             self._senders,
+            self._by_password,
             self._lists,
             self._allowed,
             self._hosted,
@@ -122,6 +124,21 @@ class Directory(Reader):
             if len(sender) > _LONGEST:
                 return False
             found = self._senders[asked] = self._leads_to(account, sender)
+            return found
+
+    def only_by_password(self, sender: str) -> bool:
+        """Say whether all accounts that may send as `sender`, in lower case, need their password.
+
+        False where there is no such account.
+        """
+        try:
+            return self._by_password[sender]
+        except KeyError:
+            if len(sender) > _LONGEST or not self.is_hosted(sender.rpartition("@")[2]):
+                return False
+            accounts = [self.account(name) for name in self.mailboxes(sender)]
+            able = [view.pop_before_smtp for view in accounts if view is not None]
+            found = self._by_password[sender] = bool(able) and not any(able)
             return found
 
     def lists_behind(self, recipient: str) -> tuple[ListView, ...]:

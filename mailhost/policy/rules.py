@@ -159,8 +159,9 @@ class Rules:
         if context == "rcpt" and not so_far:
             return None, "login", None
         if not accounts or so_far:
-            minutes = self._window if self._grants.may_open(request.client_address) else 0
-            return None, "login", Refusal("no-login", limit=minutes)
+            opens = self._grants.may_open(request.client_address)
+            helps = opens and not self._directory.only_by_password(sender)
+            return None, "login", Refusal("no-login", limit=self._window if helps else 0)
         return accounts[0], "login", Refusal("sender", what=sender or "<>")
 
     def _judge(

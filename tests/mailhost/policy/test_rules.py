@@ -368,6 +368,31 @@ def test_nobody_relays_without_a_login(post: Post) -> None:
     assert refused(post.by_window().to("a@outside.test"), "550 5.7.1", "Receive")
 
 
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_who_may_not_send_after_receiving_is_told_to_use_his_password(
+    post: Post, by_plan: bool
+) -> None:
+    if by_plan:
+        post.plan(pop_before_smtp=False)
+    else:
+        post.put(replace(ALICE, pop_before_smtp=False))
+    post.log_in()
+    for sender in (SENDER, "Info@example.com"):
+        answer = post.by_window(sender).to("a@outside.test")
+        assert refused(answer, "550 5.7.1", "Send with your password", "587")
+    other = post.by_window(BOB.address).to("a@outside.test")
+    assert refused(other, "550 5.7.1", "Send with your password" if by_plan else "Receive")
+    for stranger in ("nobody@example.com", "friend@outside.test", "<>", ""):
+        assert refused(post.by_window(stranger).to("a@outside.test"), "550 5.7.1", "Receive")
+
+
+def test_address_of_several_accounts_is_told_to_receive_where_that_helps_one(post: Post) -> None:
+    post.put(Address("both", "example.com", (SENDER, BOB.address)))
+    post.put(replace(ALICE, pop_before_smtp=False))
+    answer = post.by_window("both@example.com").to("a@outside.test")
+    assert refused(answer, "550 5.7.1", "Receive your mail first")
+
+
 def test_what_a_customer_sends_to_others_here_is_counted(post: Post) -> None:
     post.log_in()
     message = post.by_window(local=True)
