@@ -20,6 +20,7 @@ from pathlib import Path
 
 from mailhost.config import load_config
 from mailhost.paths import Paths
+from mailhost.policy.arrivals import Arrivals
 from mailhost.policy.authpolicy import AuthPolicy
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
@@ -67,9 +68,10 @@ async def _serve(paths: Paths) -> None:
     throttle = Throttle(db, config)
     ledger = Ledger(db, Clock(config.time_zone), time.time())
     rules, repeats = Rules(config, directory, grants, ledger), Repeats(directory, ledger)
-    server = PolicyServer(db, directory, rules, repeats, time.time)
+    arrivals = Arrivals()
+    server = PolicyServer(db, directory, rules, repeats, arrivals, time.time)
     key = paths.policy_key.read_text().strip()
-    logins = AuthPolicy(config, key, directory, grants, throttle)
+    logins = AuthPolicy(config, key, directory, grants, throttle, arrivals)
     upkeep = Upkeep(grants, throttle, Sessions(paths))
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()

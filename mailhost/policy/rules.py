@@ -102,6 +102,13 @@ class Rules:
             return self._end(request, message, now)
         return self._recipient(request, context, message, now)
 
+    def lacks_login(self, request: Request, now: float) -> bool:
+        """Say whether a recipient would be refused now, but might not be after one more login."""
+        message = self._ledger.current(request.instance)
+        so_far = message.account if message else ""
+        *_, refused = self._charged(request, request.policy_context, so_far, now)
+        return refused is not None
+
     # Recipients
 
     def _recipient(
