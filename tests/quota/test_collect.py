@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import localdate, now
 from pytest_django import DjangoAssertNumQueries, Settings
 
+import quota.collect
 from accounts.models import Account, Domain
 from mailhost.policy import figures
 from mailhost.policy.throttle import ACCOUNT
@@ -206,6 +209,26 @@ def test_old_figures_go(daemon: Daemon, server: MailServer) -> None:
     collect(server)
     assert not SendingHour.objects.exists()
     assert not Guessing.objects.exists()
+
+
+def test_old_figures_go_in_portions(
+    daemon: Daemon, server: MailServer, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota.collect, "_TOGETHER", 4)
+    collect(server)
+    long_ago = localdate() - timedelta(days=DAYS_KEPT + 1)
+    rows = [
+        SendingHour(account=alice, day=long_ago, hour=hour, address=OFFICE, way="auth")
+        for hour in range(9)
+    ]
+    for row in rows:
+        row.recipients = 1
+    SendingHour.objects.bulk_create(rows)
+    with CaptureQueriesContext(connection) as queries:
+        collect(server)
+    deletions = [q["sql"] for q in queries if 'DELETE FROM "quota_sendinghour"' in q["sql"]]
+    assert [sql.count(",") + 1 for sql in deletions] == [4, 4, 1]
+    assert not SendingHour.objects.exists()
 
 
 @pytest.mark.soak
