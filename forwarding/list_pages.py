@@ -24,6 +24,7 @@ class ListRow:
     list: MailingList
     members: int
     progress: Progress
+    take_back: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,22 @@ def rows(domain: Domain, lists: Sequence[Any]) -> list[ListRow]:
     for row in lists:
         row.domain = domain
     progress = progress_of(domain.server_id, [row.key for row in lists])
-    return [ListRow(row, row.member_count, progress[row.key]) for row in lists]
+    lasting = _lasting(progress.values())
+    return [
+        ListRow(
+            row,
+            row.member_count,
+            progress[row.key],
+            progress[row.key].pending and row.key not in lasting,
+        )
+        for row in lists
+    ]
+
+
+def _lasting(progress: Iterable[Progress]) -> set[str]:
+    """Return the keys of the lists whose pending change only its members could undo."""
+    pending = [one.change for one in progress if one.pending and one.change]
+    return MailingList.objects.own_leaves(pending)
 
 
 def one(row: MailingList, members: Sequence[Member]) -> dict[str, Any]:
@@ -64,6 +80,7 @@ def one(row: MailingList, members: Sequence[Member]) -> dict[str, Any]:
     nowhere, closed = dead_ends(addresses), _closed_lists(addresses)
     return {
         "progress": progress,
+        "take_back": progress.pending and row.key not in _lasting([progress]),
         "words": source_of(row.key).describe(change) if change and not change.creates else "",
         "count": row.members.filter(left_at=None).count(),
         "owner": readable_address(row.owner_address),
