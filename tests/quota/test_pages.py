@@ -316,6 +316,13 @@ def test_help_is_there_for_everybody(language: str, db: None) -> None:
     assert response.status_code == 200
     assert "Thunderbird" in response.text
     assert 'lang="ja"' in response.text if language == "ja" else "1,000" in response.text
+    text = response.text
+    contents = re.findall(r'href="#([a-z-]+)"', text)
+    assert {"no-login", "user-unknown", "auth-required", "later"} <= set(contents)
+    for place in contents:
+        assert text.count(f'id="{place}"') == 1
+    said = [*re.findall(r'<h2 id="([a-z-]+)"', text), *re.findall(r'<h3 id="([a-z-]+)"', text)]
+    assert set(said) - {"contents"} == set(contents) - {"main"}
 
 
 def test_pages_lead_to_sending(alice: Account, sakura: Client) -> None:
