@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
@@ -30,6 +30,7 @@ from propagation.progress import LIVE, Progress, Stage
 # Characters for private use, and an id and a number that nothing has: they stand in no text of a
 # page.
 _NAME, _ADDRESSES, _PATH, _TOKEN = "\ue000", "\ue001", "\ue002", "\ue003"
+_USED, _SHOWN = "\ue004", "\ue005"
 _ID, _CHANGE = uuid.UUID(int=0), 10**18
 _SLOTS = {
     _NAME: "{name}",
@@ -37,8 +38,26 @@ _SLOTS = {
     _ADDRESSES: "{addresses}",
     _PATH: "{path}",
     _TOKEN: "{token}",
+    _USED: "{used}",
+    _SHOWN: "{shown}",
     str(_CHANGE): "{change}",
 }
+
+
+class FillLike(Protocol):
+    """How full a mailbox is, as the list shows it."""
+
+    @property
+    def level(self) -> str:
+        """How full, in one word that says how it is drawn; see quota.fill."""
+
+    @property
+    def words(self) -> str:
+        """What is used and the limit, for people."""
+
+    @property
+    def shown(self) -> int:
+        """What a meter of 100 shows."""
 
 
 class Listed(NamedTuple):
@@ -59,6 +78,7 @@ class Row:
     progress: Progress
     addresses: list[str]
     passed_by: bool
+    fill: FillLike | None = None
 
     @property
     def fixed(self) -> bool:
@@ -105,6 +125,7 @@ class _Look(NamedTuple):
     fixed: bool
     no_password: bool
     take_back: bool
+    level: str
     news: _News | None
 
 
@@ -123,11 +144,14 @@ def _line(row: Row, page: tuple[str | None, str, bool, bool], form: dict[str, st
     """Return one line; `form` fills what is needed to take a change back."""
     account, change = row.account, row.progress.change
     shown = bool(row.addresses), row.passed_by, account.fixed, account.no_password, row.take_back
+    level = row.fill.level if row.fill else ""
     slots = {"name": account.name, "id": account.pk, "addresses": ", ".join(row.addresses)}
+    if row.fill is not None:
+        slots |= {"used": row.fill.words, "shown": row.fill.shown}
     if change is not None:
         slots |= {"change": change.pk, **form}
     news = None if row.progress.at_rest else _news(row.progress)
-    return format_html(_pattern(_Look(*page, *shown, news)), **slots)
+    return format_html(_pattern(_Look(*page, *shown, level, news)), **slots)
 
 
 def _news(progress: Progress) -> _News:
@@ -160,6 +184,7 @@ def _pattern(look: _Look) -> str:
         **look._asdict(),
         "account": {"name": _NAME, "pk": _ID},
         "addresses": [_ADDRESSES] if look.led else [],
+        "fill": {"level": look.level, "words": _USED, "shown": _SHOWN} if look.level else None,
         "progress": _progress(look.news),
     }
     context = {

@@ -20,7 +20,7 @@ from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User, mailbox_key
 from accounts.roles import in_domain, may_change_accounts, require_self_service
-from accounts.rows import Listed, Row, draw
+from accounts.rows import FillLike, Listed, Row, draw
 from propagation.progress import clock, progress_of
 
 PAGE_SIZE = 50
@@ -39,9 +39,11 @@ class ReachLike(Protocol):
         """Whether mail for its own address goes elsewhere without a copy."""
 
 
-# Reach and Offer are given by plusmail.urls: how mail gets to each mailbox of a page, and what
-# another app can offer where a name is taken.
+# Reach, Fills and Offer are given by plusmail.urls: how mail gets to each mailbox of a page, how
+# full each is (by account id; one without a figure is left out), and what another app can offer
+# where a name is taken.
 Reach = Callable[[Domain, Collection[str]], Mapping[str, ReachLike]]
+Fills = Callable[[Collection[Any]], Mapping[Any, FillLike]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class PanelLoginView(LoginView):
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_manager(
-    request: HttpRequest, domain: Domain, *, reach: Reach, offer: Offer
+    request: HttpRequest, domain: Domain, *, reach: Reach, fills: Fills, offer: Offer
 ) -> HttpResponse:
     """List the domain's accounts, and add one."""
     form = OpenAccountForm(
@@ -91,7 +93,7 @@ def user_manager(
             messages.success(request, will_work(account))
             return redirect("user_manager", domain.name)
     return render_user_manager(
-        request, domain, form, reach=reach, offer=offer, taken=taken, mailbox=mailbox
+        request, domain, form, reach=reach, fills=fills, offer=offer, taken=taken, mailbox=mailbox
     )
 
 
@@ -101,6 +103,7 @@ def render_user_manager(
     form: OpenAccountForm,
     *,
     reach: Reach,
+    fills: Fills,
     offer: Offer,
     taken: str = "",
     mailbox: str = "",
@@ -111,7 +114,7 @@ def render_user_manager(
     listing = ListForm(request.GET)
     page = _page(domain, listing, request.GET.get("page"))
     taken = taken or form.taken_name()
-    rows = _rows(domain, page, reach)
+    rows = _rows(domain, page, reach, fills)
     used = page.paginator.count if not listing.text() else domain.accounts.count()
     full = used >= domain.plan.account_limit
     return render(
@@ -193,12 +196,13 @@ def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Any]:
     return Paginator(columns, PAGE_SIZE).get_page(number)
 
 
-def _rows(domain: Domain, page: Page[Any], reach: Reach) -> list[Row]:
+def _rows(domain: Domain, page: Page[Any], reach: Reach, fills: Fills) -> list[Row]:
     """Put together what the list shows, in a fixed number of queries."""
     accounts = [Listed(*columns) for columns in page.object_list]
     keys = {account.name: mailbox_key(account.name) for account in accounts}
     progress = progress_of(domain.server_id, list(keys.values()))
     reached = reach(domain, keys)
+    filled = fills([account.pk for account in accounts])
     return [
         Row(
             account=account,
@@ -206,6 +210,7 @@ def _rows(domain: Domain, page: Page[Any], reach: Reach) -> list[Row]:
             progress=progress[keys[account.name]],
             addresses=sorted(reached[account.name].addresses),
             passed_by=reached[account.name].passed_by,
+            fill=filled.get(account.pk),
         )
         for account in accounts
     ]

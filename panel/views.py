@@ -23,7 +23,7 @@ from accounts.languages import is_own_path
 from accounts.models import Account, Domain
 from accounts.names import readable_address
 from accounts.roles import in_domain, may_take_back, require_self_service
-from accounts.views import Offer, Offered, Reach, render_user_manager
+from accounts.views import Fills, Offer, Offered, Reach, render_user_manager
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from forwarding.models import MailingList
@@ -37,6 +37,8 @@ from propagation.progress import (
     minutes_until,
 )
 from propagation.sources import source_of
+from quota import fill
+from quota.wednesday import next_run
 
 SHOWN_CHANGES = 20
 CHECKED_FORWARDS = 200
@@ -120,6 +122,8 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
         "failing": [group for group in groups if group["cause"]],
         "dead": [row for row in rows if any(lead.nowhere for lead in row.leads)][:5],
         "moving": bool(groups),
+        **fill.attention(domain),
+        "wednesday_at": next_run(),
         "no_password": passwords.is_unusable(domain.fixed_account.password_hash),
     }
     return render(request, "panel/domain_home.html", context)
@@ -154,7 +158,7 @@ def _can_take_back(domain: Domain, change: Change) -> bool:
 @in_domain
 @require_http_methods(["GET", "POST"])
 def use_assistant(
-    request: HttpRequest, domain: Domain, *, reach: Reach, offer: Offer
+    request: HttpRequest, domain: Domain, *, reach: Reach, fills: Fills, offer: Offer
 ) -> HttpResponse:
     """Create the mailbox `mailbox` and lead the taken `name` of this domain to it, in one step."""
     if request.method == "GET":
@@ -183,7 +187,14 @@ def use_assistant(
             messages.success(request, words % values)
             return redirect("user_manager", domain.name)
     return render_user_manager(
-        request, domain, form, reach=reach, offer=offer, taken=wanted, assisting=True
+        request,
+        domain,
+        form,
+        reach=reach,
+        fills=fills,
+        offer=offer,
+        taken=wanted,
+        assisting=True,
     )
 
 

@@ -197,7 +197,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
-    "take over what was sent and refused": {
+    "take over what was sent, refused and stored": {
         "task": "quota.tasks.collect_figures",
         "schedule": 60.0,
         "options": {"expires": 60},
@@ -211,6 +211,15 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 10.0 * 60,
     },
 }
+
+# --- Mail to customers ----------------------------------------------------
+# How the panel's own notices reach the customers' own addresses; empty: they do not.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+MAIL_TO_CUSTOMERS = bool(EMAIL_URL)
+vars().update(env.email_url_config(EMAIL_URL or "dummymail://"))
+EMAIL_TIMEOUT = 20  # seconds
+# Who they come from; empty: to accounts, the mail server's postmaster.
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="")
 
 # --- Language and time ----------------------------------------------------
 LANGUAGE_CODE = "ja"

@@ -12,16 +12,17 @@ from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
 from panel import views as panel
 from panel.hosts import client_address
+from quota import fill, mailboxes
 from quota import views as quota
 
-from_forwarding = {"reach": pages.reach, "offer": panel.offer_for}
+from_others = {"reach": pages.reach, "offer": panel.offer_for, "fills": fill.fills}
 from_lists = {"lists_among": list_pages.lists_among}
 from_panel = {"client_address": client_address}
 
 of_a_domain: list[URLPattern | URLResolver] = [
     path("", panel.domain_home, name="domain_home"),
-    path("users/", accounts.user_manager, from_forwarding, name="user_manager"),
-    path("users/assistant/", panel.use_assistant, from_forwarding, name="assistant"),
+    path("users/", accounts.user_manager, from_others, name="user_manager"),
+    path("users/assistant/", panel.use_assistant, from_others, name="assistant"),
     path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
     path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
     path("forwarding/", forwarding.email_forwarding, name="email_forwarding"),
@@ -36,6 +37,7 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("forwarding/lists/<int:list_id>/", list_views.mailing_list, name="mailing_list"),
     path("forwarding/lists/<int:list_id>/settings/", list_views.change_list, name="change_list"),
     path("forwarding/lists/<int:list_id>/delete/", list_views.delete_list, name="delete_list"),
+    path("mailboxes/", mailboxes.mailboxes, name="mailboxes"),
     path("sending/", quota.sending, from_panel, name="sending"),
     path("sending/<uuid:account_id>/", quota.account_sending, from_panel, name="account_sending"),
     path("sending/<uuid:account_id>/check/", quota.check_sending, from_lists, name="check_sending"),
@@ -46,6 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", panel.healthz, name="healthz"),
     path("cgi-bin/plusmail", panel.to_the_panel, name="old_address"),
     path("help/sending", quota.help_sending, name="help_sending"),
+    path("help/mailbox", mailboxes.help_mailbox, name="help_mailbox"),
     path("leave/<int:list_id>/<str:token>", forwarding.leave_list, name="leave_list"),
     path("login/", accounts.PanelLoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),

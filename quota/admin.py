@@ -1,13 +1,84 @@
-"""The operator's page for guessing of passwords; figures of sending are on the customers' pages."""
+"""The operator's pages of what the mail servers tell: who is guessed at, whose mailbox is full.
+
+Figures of sending are on the customers' pages.
+"""
 
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from quota.models import Guessing
+from accounts.admin import AddressSearch
+from quota.fill import fill_of
+from quota.models import ALMOST, FULL, NEARLY, Guessing, MailboxUsage, Notice
+
+
+class Told(AddressSearch):
+    """Shows rows about accounts that nobody types in, found by address, name or domain."""
+
+    list_select_related = ["account__domain"]
+    search_fields = ["account__name__startswith", "account__domain__name__startswith"]
+    # To count all rows takes longer than the page.
+    show_full_result_count = False
+
+    def at_address(self, local_part: str, domain: str) -> Q:
+        """Find by the account's address."""
+        return Q(account__name=local_part, account__domain__name__startswith=domain)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Mail servers tell of it, or the panel keeps it."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing of it is anybody's to change."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What is deleted here would come again."""
+        return False
+
+
+class FillFilter(admin.SimpleListFilter):
+    """Mailboxes by how full they are."""
+
+    title = gettext_lazy("how full")
+    parameter_name = "fill"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the choices, by the least percentage."""
+        return [
+            (str(FULL), gettext_lazy("full")),
+            (str(ALMOST), gettext_lazy("95% and more")),
+            (str(NEARLY), gettext_lazy("80% and more")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the chosen ones, by the index."""
+        return queryset.at_least(int(self.value() or 0)) if self.value() else queryset
+
+
+@admin.register(MailboxUsage)
+class MailboxUsageAdmin(Told):
+    """How full mailboxes are, the fullest first."""
+
+    list_display = ["account", "shown", "messages", "asked_at"]
+    list_filter = [FillFilter]
+
+    @admin.display(description=gettext_lazy("used"), ordering="percent")
+    def shown(self, obj: MailboxUsage) -> str:
+        """Return the figures as people write them."""
+        return fill_of(obj).words
+
+
+@admin.register(Notice)
+class NoticeAdmin(Told):
+    """What was written to accounts and their customers, and when it went out."""
+
+    list_display = ["account", "kind", "written_at", "to_account_at", "to_customer_at"]
+    list_filter = ["kind"]
 
 
 @admin.register(Guessing)

@@ -46,6 +46,8 @@ _wanted = {
     "TRASH_DAYS": "14",
     "DESTINATIONS_PER_ADDRESS": "20",
     "TIME_ZONE": "Asia/Tokyo",
+    "EMAIL_URL": "",
+    "DEFAULT_FROM_EMAIL": "",
     "DEBUG": "0",
     "DEMO": "0",
     "BEHIND_PROXY": "0",

@@ -11,15 +11,35 @@ from quota.models.sending import (
     SendingHourQuerySet,
     SendingWindow,
 )
+from quota.models.usage import (
+    ALMOST,
+    FULL,
+    NEARLY,
+    MailboxUsage,
+    MailboxUsageQuerySet,
+    Notice,
+    UsageReport,
+    UsageWarning,
+    WaitingMail,
+)
 
 __all__ = [
+    "ALMOST",
+    "FULL",
     "LATE",
+    "NEARLY",
     "REFUSALS_KEPT",
     "Guessing",
     "GuessingQuerySet",
+    "MailboxUsage",
+    "MailboxUsageQuerySet",
+    "Notice",
     "Refusal",
     "Report",
     "SendingHour",
     "SendingHourQuerySet",
     "SendingWindow",
+    "UsageReport",
+    "UsageWarning",
+    "WaitingMail",
 ]

@@ -24,6 +24,7 @@ METHODS = ["get", "post", "put", "patch", "delete", "head", "options"]
 FOR_EVERYBODY = {
     "home",
     "healthz",
+    "help_mailbox",
     "help_sending",
     "old_address",
     "login",
@@ -35,7 +36,15 @@ FOR_EVERYBODY = {
 # Open to whoever holds a signed link; tests/forwarding/test_leaving.py has them.
 BY_SIGNED_LINK = {"leave_list"}
 # Of those for everybody, the ones that a stranger may see as well.
-WITHOUT_A_LOGIN = {"healthz", "help_sending", "old_address", "login", "logout", "choose_language"}
+WITHOUT_A_LOGIN = {
+    "healthz",
+    "help_mailbox",
+    "help_sending",
+    "old_address",
+    "login",
+    "logout",
+    "choose_language",
+}
 
 
 @dataclass(frozen=True, slots=True)

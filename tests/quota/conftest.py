@@ -11,6 +11,7 @@ from pytest_django import Settings
 from accounts.models import Account, Domain
 from tests import factories
 from tests.quota.reports import Daemon
+from tests.quota.usages import Told
 
 
 @pytest.fixture
@@ -37,3 +38,9 @@ def daemon(tmp_path: Path, settings: Settings, alice: Account) -> Iterator[Daemo
     made = Daemon(tmp_path / alice.server.name)
     yield made
     made.close()
+
+
+@pytest.fixture
+def told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Have the server of the cast tell how full its mailboxes are."""
+    return Told(daemon.root, monkeypatch)

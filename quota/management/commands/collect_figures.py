@@ -1,19 +1,20 @@
-"""Take over the mail servers' figures of sending: Celery's work by cron."""
+"""Take over the mail servers' figures of sending and of mailboxes: Celery's work by cron."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from mailhost.policy.figures import FiguresError
-from propagation.models import NotHere
+from mailhost.errors import HostError
+from propagation.models import MailServer, NotHere
 from propagation.servers import chosen_servers
+from quota import notices, usage
 from quota.collect import collect
 
 
 class Command(BaseCommand):
     """`manage.py collect_figures [SERVER ...]`."""
 
-    help = "Take over what the mail servers of this machine know of sending and its limits."
+    help = "Take over what the mail servers of this machine know of sending and of mailboxes."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take server names."""
@@ -21,11 +22,25 @@ class Command(BaseCommand):
 
     def handle(self, *, servers: list[str], **options: Any) -> None:
         """Print a line per server; exit 1 when one cannot be read."""
+        failures = []
         for server in chosen_servers(servers):
             try:
-                self.stdout.write(f"{server}: {collect(server)} news")
+                failures += self._collect(server)
             except NotHere as error:
                 if servers:
                     raise CommandError(str(error)) from error
-            except FiguresError as error:
-                raise CommandError(f"{server}: {error}") from error
+        if failures:
+            raise CommandError("; ".join(failures))
+
+    def _collect(self, server: MailServer) -> list[str]:
+        """Take over both kinds of figures; return why one could not be, which keeps no other."""
+        failures, news = [], 0
+        for take_over in (collect, usage.collect):
+            try:
+                news += take_over(server)
+            except HostError as error:
+                failures.append(f"{server}: {error}")
+        self.stdout.write(f"{server}: {news} news")
+        if sent := notices.send_written(server):
+            self.stdout.write(f"{server}: {sent} notices sent")
+        return failures
