@@ -46,8 +46,8 @@ class Arrivals:
 
     def under_way(self, network: str, now: float) -> bool:
         """Say whether Dovecot may soon tell of a login from there."""
-        times = self._begun.get(network, ())
-        return bool(times) and times[-1] > now - PATIENCE
+        times = self._begun.get(network)
+        return times is not None and times[-1] > now - PATIENCE
 
     def wait(self, network: str, call: Callable[[], None]) -> bool:
         """Call back after each outcome from there; False if too many wait already."""

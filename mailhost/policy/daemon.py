@@ -25,6 +25,7 @@ from mailhost.policy.authpolicy import AuthPolicy
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
 from mailhost.policy.grants import Grants
+from mailhost.policy.holders import Holders
 from mailhost.policy.ledger import Clock, Ledger
 from mailhost.policy.protocol import MOST_CONNECTIONS, PolicyServer
 from mailhost.policy.repeats import Repeats
@@ -69,6 +70,7 @@ async def _serve(paths: Paths) -> None:
     grants = Grants(db, directory, config)
     throttle = Throttle(db, config)
     ledger = Ledger(db, Clock(config.time_zone), time.time())
+    directory.notice = Holders(db, ledger, throttle).notice
     rules, repeats = Rules(config, directory, grants, ledger), Repeats(directory, ledger)
     arrivals = Arrivals()
     server = PolicyServer(db, directory, rules, repeats, arrivals, time.time)

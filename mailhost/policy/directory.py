@@ -7,6 +7,7 @@ Answers are kept until the store changes, which SQLite tells by one small questi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -65,6 +66,8 @@ class Directory(Reader):
         """Open the store, which `init` has made; `known` is who is full, nobody without it."""
         super().__init__(store)
         self._known = known
+        #: Told of each account that is read from the store, before anybody else.
+        self.notice: Callable[[AccountView], None] | None = None
         #: Another number whenever the store has changed.
         self.version = -1
         self._accounts: dict[str, AccountView | None] = {}
@@ -102,6 +105,8 @@ class Directory(Reader):
             if len(name) > _LONGEST:
                 return None
             found = self._accounts[name] = self._account(name)
+            if found is not None and self.notice is not None:
+                self.notice(found)
             return found
 
     def is_hosted(self, domain: str) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mailhost.policy.directory import AccountView, Directory
-from mailhost.policy.ledger import PATIENCE, Ledger
+from mailhost.policy.ledger import LONGEST, PATIENCE, Ledger
 from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
-from mailhost.policy.rules import LONGEST, size_of
+from mailhost.policy.rules import size_of
 
 
 class Passed(NamedTuple):

@@ -19,7 +19,7 @@ from mailhost.config import HostConfig
 from mailhost.policy import texts
 from mailhost.policy.directory import AccountView, Directory, ListView
 from mailhost.policy.grants import Grants
-from mailhost.policy.ledger import Ledger
+from mailhost.policy.ledger import LONGEST, Ledger
 from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
 from mailhost.records import posters_only
@@ -35,8 +35,6 @@ LATER = "421 4.3.0 Try again later: this message took too long, and was forgotte
 # Postfix asks nothing without an instance, which has some 25 characters.
 CONFUSED = "451 4.3.5 Server configuration error"
 _LONGEST_INSTANCE = 100
-#: Of an address (RFC 5321, 4.5.3.1).
-LONGEST = 254
 
 _log = logging.getLogger("mailhost.policy")
 
@@ -291,14 +289,13 @@ class Rules:
         now: float,
     ) -> str:
         name = account.name if account else refused.what if refused.reason == "account" else ""
-        recipient = request.recipient
+        sender, recipient = request.sender, request.recipient
         # Of a message that is too many for hundreds of recipients the first is enough to show.
         told = message.told if message is not None else set()
         if account is not None and refused.reason not in told:
             told.add(refused.reason)
-            self._ledger.refuse(
-                account.name, refused.reason, refused.limit, refused.reached, recipient, now
-            )
+            figures = (refused.reason, refused.limit, refused.reached)
+            self._ledger.refuse(account.name, *figures, sender, recipient, now)
         # Refused at its end, a message stays Postfix's current one: 3.7 answers the next MAIL
         # with "nested MAIL command", and crashes at the next DATA. So the connection ends.
         at_end = request.policy_context in ENDS
@@ -316,7 +313,7 @@ class Rules:
             refused.reason,
             name,
             request.client_address,
-            request.sender,
+            sender,
             recipient,
             answer,
         )
