@@ -368,6 +368,11 @@ class Member(LeadsTo):
     mailing_list = models.ForeignKey(MailingList, models.CASCADE, related_name="members")
     joined_at = models.DateTimeField(gettext_lazy("joined"), default=now, editable=False)
     left_at = models.DateTimeField(gettext_lazy("left"), null=True, blank=True, editable=False)
+    # As the mail server counted them, see forwarding.returned.
+    came_back = models.PositiveIntegerField(gettext_lazy("came back"), default=0, editable=False)
+    came_back_at = models.DateTimeField(
+        gettext_lazy("last came back"), null=True, blank=True, editable=False
+    )
 
     class Meta:
         verbose_name = gettext_lazy("member")
@@ -381,7 +386,14 @@ class Member(LeadsTo):
                 violation_error_message=gettext_lazy("This is not an address."),
             ),
         ]
-        indexes = [models.Index(name="member_address", fields=["lowered"])]
+        indexes = [
+            models.Index(name="member_address", fields=["lowered"]),
+            models.Index(
+                name="member_came_back",
+                fields=["-came_back_at"],
+                condition=Q(came_back_at__isnull=False),
+            ),
+        ]
 
 
 def _only_members_fewer(change: Change) -> set[str]:
