@@ -32,7 +32,7 @@ from mailhost.policy.repeats import Repeats
 from mailhost.policy.rules import Rules
 from mailhost.policy.sessions import Sessions
 from mailhost.policy.throttle import Throttle
-from mailhost.policy.upkeep import Upkeep
+from mailhost.policy.upkeep import LOOK, ROUND, Upkeep, each
 from mailhost.usage.known import Known
 
 #: Connections that wait to be accepted.
@@ -89,7 +89,18 @@ async def _serve(paths: Paths) -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     _log.info("ready")
-    tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(_tidy(db, server, ledger))]
+
+    async def tidy() -> None:
+        server.expire()
+        ledger.tidy()
+        if db.failing:
+            db.flush()
+
+    async def lapse() -> None:
+        ledger.expire(time.time())
+
+    work = (upkeep.run(), each(LOOK, tidy), each(ROUND, lapse))
+    tasks = [asyncio.create_task(task) for task in work]
     await ended.wait()
     for task in tasks:
         task.cancel()
@@ -122,20 +133,3 @@ async def _listen(socket: Path, server: PolicyServer) -> asyncio.Server:
     os.chown(socket, account.pw_uid, account.pw_gid)
     socket.chmod(0o660)
     return listening
-
-
-async def _tidy(db: PolicyDatabase, server: PolicyServer, ledger: Ledger) -> None:
-    """End slow connections each second, and let old reservations lapse each half minute."""
-    seconds = 0
-    while True:
-        await asyncio.sleep(1)
-        try:
-            server.expire()
-            ledger.tidy()
-            if db.failing:
-                db.flush()
-            seconds += 1
-            if seconds % 30 == 0:
-                ledger.expire(time.time())
-        except Exception:
-            _log.exception("tidying failed")

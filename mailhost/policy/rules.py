@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from mailhost.config import HostConfig
 from mailhost.policy import texts
-from mailhost.policy.directory import AccountView, Directory, ListView
+from mailhost.policy.directory import AccountView, Directory, Limits, ListView
 from mailhost.policy.grants import Grants
 from mailhost.policy.ledger import LONGEST, Ledger
 from mailhost.policy.messages import Message
@@ -68,6 +68,19 @@ def fold(address: str, directory: Directory) -> tuple[str, bool]:
 def size_of(text: str) -> int:
     """Return a message's size in bytes as Postfix says it, 0 where it does not."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def over_day(limits: Limits, used: int, domain_used: int, more: int) -> Refusal | None:
+    """Say why so many recipients more are too many for the day, None if they are not.
+
+    `used` are those that count already, the account's and its domain's.
+    """
+    if used + more > limits.recipients_per_day:
+        return Refusal("day-recipients", limits.recipients_per_day, used)
+    most = limits.domain_recipients_per_day
+    if most and domain_used + more > most:
+        return Refusal("domain-recipients", most, domain_used)
+    return None
 
 
 class Rules:
@@ -221,14 +234,7 @@ class Rules:
         self, account: AccountView, message: Message, more: int, now: float
     ) -> Refusal | None:
         day = self._ledger.day(now) if message.lapsed else message.day
-        used, domain_used = self._ledger.used(account, day)
-        limits = account.limits
-        if used + more > limits.recipients_per_day:
-            return Refusal("day-recipients", limits.recipients_per_day, used)
-        most = limits.domain_recipients_per_day
-        if most and domain_used + more > most:
-            return Refusal("domain-recipients", most, domain_used)
-        return None
+        return over_day(account.limits, *self._ledger.used(account, day), more)
 
     # Ends
 
