@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import PageForm
 from accounts.models import Domain
-from forwarding.models import MAX_MEMBERS, MailingList, Posters
+from forwarding.addresses import clean_destination
+from forwarding.models import MAX_MEMBERS, MailingList, Posters, clean_list_name, clean_title
 from forwarding.pasted import Pasted, Wrong, parse
 
 #: A thousand of the longest addresses with their names are no longer.
@@ -22,7 +23,11 @@ _plain = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"
 
 
 class ListSettingsForm(PageForm):
-    """What a list is called, whose it is, and who may write to it."""
+    """What a list is called, whose it is, and who may write to it.
+
+    Each field is judged here already, by the models' own rules: so all that is wrong is shown
+    at once. The models judge it again, under the lock of every edit.
+    """
 
     title = forms.CharField(label=_("Name of the list"), max_length=200)
     owner_address = forms.CharField(label=_("Owner's address"), max_length=320)
@@ -32,6 +37,14 @@ class ListSettingsForm(PageForm):
         """Take who asks for it."""
         super().__init__(*args, **kwargs)
         self.by = by
+
+    def clean_title(self) -> str:
+        """Return the title as stored."""
+        return clean_title(self.cleaned_data["title"])
+
+    def clean_owner_address(self) -> str:
+        """Return the owner's address as stored."""
+        return clean_destination(self.cleaned_data["owner_address"])
 
     def save(self, mailing_list: MailingList) -> bool:
         """Change the list, or put the reason why not on the form."""
@@ -59,10 +72,21 @@ class OpenListForm(ListSettingsForm):
     )
     field_order = ["local_part", "title", "owner_address", "posters"]
 
-    def save_new(self, domain: Domain) -> MailingList | None:
+    def __init__(self, *args: Any, domain: Domain, **kwargs: Any) -> None:
+        """Take the domain to which the list is to belong."""
+        super().__init__(*args, **kwargs)
+        self.domain = domain
+
+    def clean_local_part(self) -> str:
+        """Return the name as stored; it is looked up here, whatever else is wrong."""
+        name = clean_list_name(self.cleaned_data["local_part"])
+        MailingList.objects.to_open(self.domain, name)
+        return name
+
+    def save_new(self) -> MailingList | None:
         """Open the list, or put the reason why not on the form."""
         try:
-            return MailingList.objects.open(domain=domain, by=self.by, **self.cleaned_data)
+            return MailingList.objects.open(domain=self.domain, by=self.by, **self.cleaned_data)
         except ValidationError as error:
             self.put(error)
             return None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.utils.timezone import now
 
 from accounts.models import Domain
 from accounts.names import readable_address
@@ -16,6 +18,10 @@ from forwarding.pages import dead_ends
 from propagation.progress import Progress, progress_of
 from propagation.sources import source_of
 
+#: Members named whose copies came back, and for how long after the last one.
+MOST_RETURNED = 20
+_RETURNED_SHOWN = timedelta(days=90)
+
 
 @dataclass(frozen=True, slots=True)
 class ListRow:
@@ -24,6 +30,7 @@ class ListRow:
     list: MailingList
     members: int
     progress: Progress
+    take_back: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,16 @@ class MemberRow:
     waiting: bool
     nowhere: bool
     closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A member whose copies came back: how many, and when the last did."""
+
+    id: int
+    address: str
+    times: int
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +67,22 @@ def rows(domain: Domain, lists: Sequence[Any]) -> list[ListRow]:
     for row in lists:
         row.domain = domain
     progress = progress_of(domain.server_id, [row.key for row in lists])
-    return [ListRow(row, row.member_count, progress[row.key]) for row in lists]
+    lasting = _lasting(progress.values())
+    return [
+        ListRow(
+            row,
+            row.member_count,
+            progress[row.key],
+            progress[row.key].pending and row.key not in lasting,
+        )
+        for row in lists
+    ]
+
+
+def _lasting(progress: Iterable[Progress]) -> set[str]:
+    """Return the keys of the lists whose pending change only its members could undo."""
+    pending = [one.change for one in progress if one.pending and one.change]
+    return MailingList.objects.own_leaves(pending)
 
 
 def one(row: MailingList, members: Sequence[Member]) -> dict[str, Any]:
@@ -64,9 +96,11 @@ def one(row: MailingList, members: Sequence[Member]) -> dict[str, Any]:
     nowhere, closed = dead_ends(addresses), _closed_lists(addresses)
     return {
         "progress": progress,
+        "take_back": progress.pending and row.key not in _lasting([progress]),
         "words": source_of(row.key).describe(change) if change and not change.creates else "",
         "count": row.members.filter(left_at=None).count(),
         "owner": readable_address(row.owner_address),
+        **_returned(row),
         "rows": [
             MemberRow(
                 member.pk,
@@ -78,6 +112,19 @@ def one(row: MailingList, members: Sequence[Member]) -> dict[str, Any]:
             for member in members
         ],
     }
+
+
+def _returned(row: MailingList) -> dict[str, Any]:
+    """Return the members whose copies came back lately, the latest first, and how many more."""
+    recent = now() - _RETURNED_SHOWN
+    found = row.members.filter(left_at=None, came_back_at__gte=recent).order_by("-came_back_at")
+    shown = [
+        Returned(member.pk, readable_address(member.address), member.came_back, member.came_back_at)
+        for member in found[:MOST_RETURNED]
+        if member.came_back_at
+    ]
+    more = found.count() - len(shown) if len(shown) == MOST_RETURNED else 0
+    return {"returned": shown, "more_returned": more}
 
 
 def _closed_lists(addresses: Iterable[str]) -> set[str]:

@@ -30,9 +30,12 @@ def mailing_lists(request: HttpRequest, domain: Domain) -> HttpResponse:
     """List the domain's mailing lists, and make one."""
     initial = {"posters": "members", "owner_address": domain.fixed_account.address}
     form = OpenListForm(
-        request.POST or None, initial=initial | typed.kept(request), by=request.user
+        request.POST or None,
+        initial=initial | typed.kept(request),
+        by=request.user,
+        domain=domain,
     )
-    if request.method == "POST" and form.is_valid() and (made := form.save_new(domain)):
+    if request.method == "POST" and form.is_valid() and (made := form.save_new()):
         words = _("%(address)s will work from about %(time)s. Now add its members.")
         messages.success(request, words % {"address": made, "time": _time(made)})
         return redirect("mailing_list", domain.name, made.pk)

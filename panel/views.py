@@ -26,6 +26,7 @@ from accounts.roles import in_domain, may_take_back, require_self_service
 from accounts.views import Fills, Offer, Offered, Reach, render_user_manager
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
+from forwarding.models import MailingList
 from propagation.cancel import cancel, group_of, with_dependents
 from propagation.models import Change, ChangeState, TooLate
 from propagation.progress import (
@@ -106,7 +107,9 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
     """Show what a domain has, what is on its way, and what needs attention."""
     open_changes = Change.objects.open().filter(domain=domain.name).order_by("due_at", "pk")
     recent = Change.objects.filter(domain=domain.name, state=ChangeState.APPLIED)
-    groups = [_group(domain, changes) for changes in in_time(open_changes[:SHOWN_CHANGES])]
+    shown = list(open_changes[:SHOWN_CHANGES])
+    lasting = MailingList.objects.own_leaves(shown)
+    groups = [_group(domain, changes, lasting) for changes in in_time(shown)]
     forwards = domain.forwarding_addresses.prefetch_related("destinations")
     rows = pages.rows(domain, list(forwards[:CHECKED_FORWARDS]))
     context = {
@@ -128,8 +131,11 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
     return render(request, "panel/domain_home.html", context)
 
 
-def _group(domain: Domain, changes: list[Change]) -> dict[str, Any]:
-    """Put together what a line in time shows of changes that belong together."""
+def _group(domain: Domain, changes: list[Change], lasting: set[str]) -> dict[str, Any]:
+    """Put together what a line in time shows of changes that belong together.
+
+    Nobody takes back those whose keys are `lasting`.
+    """
     last = max(changes, key=lambda change: change.due_at)
     pending = all(change.state == ChangeState.PENDING for change in changes)
     return {
@@ -138,7 +144,8 @@ def _group(domain: Domain, changes: list[Change]) -> dict[str, Any]:
         "minutes_left": minutes_until(last.due_at),
         "words": [source_of(change.key).describe(change) for change in changes],
         "pending": pending,
-        "take_back": pending and all(_can_take_back(domain, change) for change in changes),
+        "take_back": pending
+        and all(_can_take_back(domain, change) and change.key not in lasting for change in changes),
         "cause": next((change.get_cause_display() for change in changes if change.cause), ""),
         "retry_at": next((change.retry_at for change in changes if change.retry_at), None),
     }

@@ -214,6 +214,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "take over which members' copies came back": {
+        "task": "forwarding.tasks.collect_returned",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "empty the trash of deleted mailboxes": {
         "task": "accounts.tasks.purge_trash",
         "schedule": 60.0 * 60,

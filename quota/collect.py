@@ -177,19 +177,23 @@ def _write_windows(ways: Iterable[figures.OpenWay], owners: Mapping[str, Owner])
 
 def _write_refusals(refused: Iterable[figures.Refused], owners: Mapping[str, Owner]) -> int:
     rows = {
-        (owner.pk, one.at, one.reason, one.recipient): Refusal(
+        (owner.pk, one.day, one.reason, one.sender): Refusal(
             account_id=owner.pk,
-            at=_moment(one.at),
+            day=date.fromisoformat(one.day),
             reason=one.reason[:40],
+            sender=_text(one.sender),
+            at=_moment(one.at),
+            times=one.times,
             limit=one.limit,
             reached=one.reached,
-            recipient=one.recipient[:254].replace("\0", ""),
+            recipient=_text(one.recipient),
         )
         for one in refused
         if (owner := owners.get(one.account)) and owner.had_the_name(one.at)
     }
-    key = ["account", "at", "reason", "recipient"]
-    written = _put(Refusal, list(rows.values()), key, ["limit", "reached"])
+    key = ["account", "day", "reason", "sender"]
+    changing = ["at", "times", "limit", "reached", "recipient"]
+    written = _put(Refusal, list(rows.values()), key, changing)
     for some in parts(sorted({key[0] for key in rows}), 500):
         _keep_last(some)
     return written
@@ -242,15 +246,22 @@ def _put(model: type[models.Model], rows: list[Any], key: list[str], changing: l
 
 
 def _forget_old() -> None:
-    """Delete what is shown no more, by indexed columns."""
+    """Delete what is shown no more, by indexed columns and some rows at a time."""
     for rows in _old():
-        rows.delete()
+        # Unordered: any will do, and the index that finds them is read once.
+        while some := list(rows.order_by().values_list("pk", flat=True)[:_TOGETHER]):
+            rows.model._default_manager.filter(pk__in=some).delete()
 
 
 def _old() -> Iterator[models.QuerySet[Any]]:
     yield SendingHour.objects.filter(day__lt=localdate() - timedelta(days=DAYS_KEPT))
     yield SendingWindow.objects.filter(until__lt=now() - _WINDOWS_KEPT)
     yield Guessing.objects.filter(told_at__lt=now() - _GUESSING_KEPT)
+
+
+def _text(address: str) -> str:
+    """Return an address as a column can hold it."""
+    return address[:254].replace("\0", "?")
 
 
 def _moment(seconds: float) -> datetime:

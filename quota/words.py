@@ -79,6 +79,10 @@ def _list_posters(refusal: Refusal) -> str:
     return _("The mailing list does not take mail from the sender's address.")
 
 
+def _full(refusal: Refusal) -> str:
+    return _("The recipient's mailbox was full. Send again once its holder has made room.")
+
+
 def _account(refusal: Refusal) -> str:
     return _("The account did not exist any more.")
 
@@ -102,5 +106,6 @@ _REASONS: Mapping[str, Callable[[Refusal], str]] = {
     "size": _size,
     "list-size": _list_size,
     "list-posters": _list_posters,
+    "full": _full,
     "account": _account,
 }

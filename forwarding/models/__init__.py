@@ -9,7 +9,15 @@ from forwarding.models.forwards import (
     attach_again,
     detach,
 )
-from forwarding.models.lists import MAX_MEMBERS, MailingList, MailingListQuerySet, Member, Posters
+from forwarding.models.lists import (
+    MAX_MEMBERS,
+    MailingList,
+    MailingListQuerySet,
+    Member,
+    Posters,
+    clean_list_name,
+    clean_title,
+)
 
 __all__ = [
     "MAX_MEMBERS",
@@ -23,5 +31,7 @@ __all__ = [
     "Member",
     "Posters",
     "attach_again",
+    "clean_list_name",
+    "clean_title",
     "detach",
 ]

@@ -52,6 +52,25 @@ class MailingListQuerySet(models.QuerySet["MailingList"]):
         present = Q(members__left_at=None)
         return self.annotate(member_count=models.Count("members", filter=present))
 
+    def own_leaves(self, changes: Iterable[Change]) -> set[str]:
+        """Return the lists' keys of those changes that are nothing but members' own leaving.
+
+        Such a change cannot be taken back: it would only be asked for again.
+        """
+        gone = {change.key: left for change in changes if (left := _only_members_fewer(change))}
+        if not gone:
+            return set()
+        names = {key.partition(":")[2].rpartition("@")[0] for key in gone}
+        rows = Member.objects.filter(
+            mailing_list__local_part__in=names,
+            mailing_list__domain__name__in={key.rpartition("@")[2] for key in gone},
+            left_at__isnull=False,
+        )
+        columns = ("mailing_list__local_part", "mailing_list__domain__name", "lowered")
+        for name, domain, address in rows.values_list(*columns):
+            gone.get(f"list:{name}@{domain}", set()).discard(address)
+        return {key for key, others in gone.items() if not others}
+
     def open(
         self,
         *,
@@ -68,15 +87,15 @@ class MailingListQuerySet(models.QuerySet["MailingList"]):
         Raises ValidationError in words for the customer, of one field by its name; a list
         that is just being deleted is taken up again, without the members it had.
         """
-        local_part = clean_list_name(local_part)
+        try:
+            local_part = clean_list_name(local_part)
+        except ValidationError as error:
+            raise ValidationError({"local_part": error}) from error
         fields = _clean_settings(title, owner_address, posters)
         cleaned = _clean_members(members)
         with transaction.atomic():
             one_at_a_time()
-            row = self.filter(domain=domain, local_part=local_part).first()
-            if row is None or not row.is_leaving():
-                taken.refuse_for_list(domain, local_part)
-                row = MailingList(domain=domain, local_part=local_part)
+            row = self.to_open(domain, local_part)
             before = row.record()
             row.domain = domain
             for name, value in fields.items():
@@ -88,6 +107,17 @@ class MailingListQuerySet(models.QuerySet["MailingList"]):
             row._check_route()
             row._propose(before, leads_to=cleaned, by=by)
         return row
+
+    def to_open(self, domain: Domain, local_part: str) -> MailingList:
+        """Return the list to be made at a name, not saved yet, or one that is being deleted.
+
+        Raises ValidationError where the name is taken.
+        """
+        row = self.filter(domain=domain, local_part=local_part).first()
+        if row is not None and row.is_leaving():
+            return row
+        taken.refuse_for_list(domain, local_part)
+        return MailingList(domain=domain, local_part=local_part)
 
 
 class MailingList(AtAnAddress):
@@ -338,6 +368,11 @@ class Member(LeadsTo):
     mailing_list = models.ForeignKey(MailingList, models.CASCADE, related_name="members")
     joined_at = models.DateTimeField(gettext_lazy("joined"), default=now, editable=False)
     left_at = models.DateTimeField(gettext_lazy("left"), null=True, blank=True, editable=False)
+    # As the mail server counted them, see forwarding.returned.
+    came_back = models.PositiveIntegerField(gettext_lazy("came back"), default=0, editable=False)
+    came_back_at = models.DateTimeField(
+        gettext_lazy("last came back"), null=True, blank=True, editable=False
+    )
 
     class Meta:
         verbose_name = gettext_lazy("member")
@@ -351,19 +386,34 @@ class Member(LeadsTo):
                 violation_error_message=gettext_lazy("This is not an address."),
             ),
         ]
-        indexes = [models.Index(name="member_address", fields=["lowered"])]
+        indexes = [
+            models.Index(name="member_address", fields=["lowered"]),
+            models.Index(
+                name="member_came_back",
+                fields=["-came_back_at"],
+                condition=Q(came_back_at__isnull=False),
+            ),
+        ]
+
+
+def _only_members_fewer(change: Change) -> set[str]:
+    """Return the members, in lower case, that a change takes out if it does nothing else."""
+    if change.creates or change.removes:
+        return set()
+    before, after = dict(change.before or {}), dict(change.after or {})
+    was, becomes = set(before.pop("members", [])), set(after.pop("members", []))
+    if before != after or becomes - was:
+        return set()
+    return {address.lower() for address in was - becomes}
 
 
 def clean_list_name(text: str) -> str:
     """Return the part before the @ of a list as stored; ValidationError says what to change."""
-    try:
-        local_part = addresses.clean_local_part(text)
-        if len(local_part) > LONGEST_NAME:
-            raise ValidationError(
-                _("Use at most %(most)d characters.") % {"most": LONGEST_NAME}, code="long"
-            )
-    except ValidationError as error:
-        raise ValidationError({"local_part": error}) from error
+    local_part = addresses.clean_local_part(text)
+    if len(local_part) > LONGEST_NAME:
+        raise ValidationError(
+            _("Use at most %(most)d characters.") % {"most": LONGEST_NAME}, code="long"
+        )
     return local_part
 
 

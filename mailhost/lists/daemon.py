@@ -28,6 +28,7 @@ from mailhost.lists import message, posting
 from mailhost.lists.directory import Directory
 from mailhost.lists.queue import Copy, Queue, arrived
 from mailhost.paths import Paths
+from mailhost.records import MailingList
 
 #: Seconds until what Postfix did not take is offered again.
 _PAUSE = 5.0
@@ -139,7 +140,7 @@ class Taker:
             return "550 5.1.1 There is no such list"
         mailing_list, is_bounce = found
         if is_bounce:
-            self._count_bounces(mailing_list.address, mailing_list.members, content)
+            self._count_bounce(mailing_list, content)
             return posting.PASSED_OVER
         most = self._directory.most_bytes(mailing_list, sender)
         verdict = posting.judge(mailing_list, sender, content, most)
@@ -150,12 +151,12 @@ class Taker:
             self._wake.set()
         return verdict.answer
 
-    def _count_bounces(self, address: str, members: tuple[str, ...], content: bytes) -> None:
-        """Count members whose mail came back; a report about anybody else says nothing."""
-        known = {member.lower() for member in members}
-        for member in set(message.failed_recipients(content)) & known:
+    def _count_bounce(self, mailing_list: MailingList, content: bytes) -> None:
+        """Count a member whose copy came back; any other report says nothing."""
+        member = message.returned_member(content, mailing_list.leave_key)
+        if member in {address.lower() for address in mailing_list.members}:
             with self._lock:
-                self._queue.came_back(address, member)
+                self._queue.came_back(mailing_list.address, member)
 
 
 class _ToPostfix(smtplib.SMTP):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 from mailhost.records import Mailbox, MailingList, record_from
 from mailhost.store.reader import Reader
 
@@ -35,13 +33,7 @@ class Directory(Reader):
 
     def _mailboxes(self, address: str) -> list[Mailbox]:
         """Return the mailboxes at an address and at those it leads to."""
-        places = list(chain([address], *self.steps(address)))
-        marks = ", ".join("?" * len(places))
-        names = self._db.execute(
-            f"SELECT name FROM mailbox WHERE address IN ({marks})",  # noqa: S608 (marks)
-            places,
-        )
-        found = [self._record(f"mailbox:{name}") for (name,) in names.fetchall()]
+        found = [self._record(f"mailbox:{name}") for name in self.mailboxes(address)]
         return [record for record in found if isinstance(record, Mailbox)]
 
     def _record(self, key: str) -> object:

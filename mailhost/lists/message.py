@@ -7,12 +7,14 @@ posted, so that signatures of the body (DKIM, S/MIME) stay good.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.header import Header
 from email.message import Message
 from email.utils import getaddresses
+from itertools import islice
 
-from mailhost.lists.leaving import token
+from mailhost.lists.leaving import member_of, token
 from mailhost.records import MailingList
 
 #: Marks what a list has sent on, whatever other lists make of List-Id.
@@ -105,29 +107,42 @@ def for_member(content: bytes, mailing_list: MailingList, member: str) -> bytes:
     return lines + _OURS.sub(b"", header) + body
 
 
-def failed_recipients(content: bytes) -> list[str]:
-    """Return whom a delivery status notification (RFC 3464) says mail cannot reach for good.
+def returned_member(content: bytes, leave_key: str) -> str:
+    """Return the member, in lower case, whose copy came back for good, or "".
 
-    Anybody can send one. So it is not parsed as a whole, which takes minutes where parts are
-    nested deeply: only its own parts are looked for, and of the status only the beginning.
+    It is a delivery status notification (RFC 3464) with the copy, or its header. Anybody can send
+    one, so the address that it names proves nothing. What does is the link to leave in the copy's
+    header, which the list has signed for this member, and which only he was sent: who has that
+    could take him off the list as well.
+    """
+    has_failed, member = False, ""
+    for kind, part in _parts(content):
+        if kind == "message/delivery-status":
+            has_failed = any(_is_failure(block) for block in _BLANK.split(part))
+        elif kind in ("message/rfc822", "text/rfc822-headers") and leave_key:
+            link = str(header_of(part[:MOST_HEADER]).get("List-Unsubscribe", ""))
+            # A header may have been folded anew anywhere.
+            signed = "".join(link.split()).rpartition("/")[2].rstrip(">")
+            member = member_of(leave_key, signed) or ""
+    return member if has_failed else ""
+
+
+def _parts(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the kinds of a notification's own parts and the beginnings of what they hold.
+
+    It is not parsed as a whole, which takes minutes where parts are nested deeply.
     """
     header, body = split(content)
     boundary = message_from_bytes(header[:MOST_HEADER], policy=policy.compat32).get_boundary()
     if not boundary:
-        return []
+        return
     mark = b"\n--" + boundary.encode("ascii", "replace")
-    for part in (b"\n" + body).split(mark, MOST_PARTS)[1:]:
-        own, status = split(part.partition(b"\n")[2][:MOST_STATUS])
-        if header_of(own).get_content_type() == "message/delivery-status":
-            return [failed for block in _BLANK.split(status) if (failed := _failed(block))]
-    return []
+    for part in islice((b"\n" + body).split(mark, MOST_PARTS), 1, None):
+        own, held = split(part.partition(b"\n")[2][:MOST_STATUS])
+        yield header_of(own).get_content_type(), held.lstrip(b"\r\n")
 
 
-def _failed(block: bytes) -> str:
-    """Return whom a block of a delivery status names as one whom mail cannot reach, or ""."""
+def _is_failure(block: bytes) -> bool:
+    """Say whether a block of a delivery status tells of somebody whom mail cannot reach."""
     fields = message_from_bytes(block.strip() + b"\n", policy=policy.compat32)
-    kind, _, address = str(fields.get("Final-Recipient", "")).partition(";")
-    action = str(fields.get("Action", "")).strip().lower()
-    if kind.strip().lower() != "rfc822" or action != "failed":
-        return ""
-    return address.strip().strip("<>").lower()
+    return str(fields.get("Action", "")).strip().lower() == "failed"

@@ -7,6 +7,7 @@ tells whether it arrived: it names each copy there (XFORWARD IDENT, as orig_queu
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -18,6 +19,8 @@ from pathlib import Path
 
 #: How much of the log's end is searched for copies: a kill is followed by a start soon.
 _TAIL = 64 * 1024 * 1024
+#: Seconds for which it is remembered that a member's copy came back.
+_BOUNCES_KEPT = 90 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,12 @@ class Queue:
             self._db.executemany(
                 "INSERT INTO copy (post, member, name) VALUES (?, ?, ?)",
                 [(post, member, secrets.token_hex(12)) for member in members],
+            )
+            # What came back is of interest for a while, and of who is a member.
+            self._db.execute(
+                "DELETE FROM bounce WHERE list = ? AND (last_at < ?"
+                " OR member NOT IN (SELECT lower(value) FROM json_each(?)))",
+                (list_address, int(time.time()) - _BOUNCES_KEPT, json.dumps(members)),
             )
 
     def waiting(self, most: int) -> list[Copy]:

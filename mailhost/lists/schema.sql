@@ -25,3 +25,4 @@ CREATE TABLE IF NOT EXISTS bounce (
     last_at INTEGER NOT NULL,
     PRIMARY KEY (list, member)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS bounce_by_time ON bounce (last_at);

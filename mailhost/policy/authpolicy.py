@@ -24,6 +24,7 @@ import h11
 
 from mailhost.config import HostConfig
 from mailhost.policy import texts
+from mailhost.policy.arrivals import Arrivals
 from mailhost.policy.directory import Directory
 from mailhost.policy.grants import Grants, network_of
 from mailhost.policy.throttle import Attempt, Throttle, Verdict
@@ -116,6 +117,7 @@ class AuthPolicy:
         directory: Directory,
         grants: Grants,
         throttle: Throttle,
+        arrivals: Arrivals,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take the secret, who knows the accounts, and who keeps what is told."""
@@ -128,6 +130,7 @@ class AuthPolicy:
         self._directory = directory
         self._grants = grants
         self._throttle = throttle
+        self._arrivals = arrivals
         self._clock = clock
         self._names: dict[str, str] = {}
         self._connections: set[Connection] = set()
@@ -139,6 +142,8 @@ class AuthPolicy:
         verdict = self._throttle.judge(self._attempt(question), now)
         if verdict.refused_until:
             return {"status": -1, "msg": self._refusal(verdict, now)}
+        if self._may_open(question):
+            self._arrivals.begun(network_of(question.remote), now)
         return {"status": verdict.delay, "msg": ""}
 
     def report(self, question: Question) -> None:
@@ -153,18 +158,19 @@ class AuthPolicy:
         attempt = self._attempt(question)
         if not question.success:
             self._throttle.failed(attempt, now)
-            return
-        self._throttle.succeeded(attempt, now)
-        if self._opens(question):
-            self._grants.opened(question.login, question.remote, now, question.protocol)
+        else:
+            self._throttle.succeeded(attempt, now)
+            if self._may_open(question) and question.login and not question.master:
+                self._grants.opened(question.login, question.remote, now, question.protocol)
+        if self._may_open(question):
+            self._arrivals.ended(network_of(question.remote))
 
-    def _opens(self, question: Question) -> bool:
-        """Say whether a login opens the way for mail: a customer's own, where customers do."""
+    def _may_open(self, question: Question) -> bool:
+        """Say whether a login where this one is tried opens the way for mail, if a customer's."""
         return (
-            not question.master
-            and question.protocol in _WAYS
+            question.protocol in _WAYS
             and question.port in self._public
-            and bool(question.login)
+            and self._grants.may_open(question.remote)
         )
 
     def _attempt(self, question: Question) -> Attempt:

@@ -20,17 +20,19 @@ from pathlib import Path
 
 from mailhost.config import load_config
 from mailhost.paths import Paths
+from mailhost.policy.arrivals import Arrivals
 from mailhost.policy.authpolicy import AuthPolicy
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
 from mailhost.policy.grants import Grants
+from mailhost.policy.holders import Holders
 from mailhost.policy.ledger import Clock, Ledger
 from mailhost.policy.protocol import MOST_CONNECTIONS, PolicyServer
 from mailhost.policy.repeats import Repeats
 from mailhost.policy.rules import Rules
 from mailhost.policy.sessions import Sessions
 from mailhost.policy.throttle import Throttle
-from mailhost.policy.upkeep import Upkeep
+from mailhost.policy.upkeep import LOOK, ROUND, Upkeep, each
 from mailhost.usage.known import Known
 
 #: Connections that wait to be accepted.
@@ -68,10 +70,12 @@ async def _serve(paths: Paths) -> None:
     grants = Grants(db, directory, config)
     throttle = Throttle(db, config)
     ledger = Ledger(db, Clock(config.time_zone), time.time())
+    directory.notice = Holders(db, ledger, throttle).notice
     rules, repeats = Rules(config, directory, grants, ledger), Repeats(directory, ledger)
-    server = PolicyServer(db, directory, rules, repeats, time.time)
+    arrivals = Arrivals()
+    server = PolicyServer(db, directory, rules, repeats, arrivals, time.time)
     key = paths.policy_key.read_text().strip()
-    logins = AuthPolicy(config, key, directory, grants, throttle)
+    logins = AuthPolicy(config, key, directory, grants, throttle, arrivals)
     upkeep = Upkeep(grants, throttle, Sessions(paths))
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -85,7 +89,18 @@ async def _serve(paths: Paths) -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     _log.info("ready")
-    tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(_tidy(db, server, ledger))]
+
+    async def tidy() -> None:
+        server.expire()
+        ledger.tidy()
+        if db.failing:
+            db.flush()
+
+    async def lapse() -> None:
+        ledger.expire(time.time())
+
+    work = (upkeep.run(), each(LOOK, tidy), each(ROUND, lapse))
+    tasks = [asyncio.create_task(task) for task in work]
     await ended.wait()
     for task in tasks:
         task.cancel()
@@ -118,20 +133,3 @@ async def _listen(socket: Path, server: PolicyServer) -> asyncio.Server:
     os.chown(socket, account.pw_uid, account.pw_gid)
     socket.chmod(0o660)
     return listening
-
-
-async def _tidy(db: PolicyDatabase, server: PolicyServer, ledger: Ledger) -> None:
-    """End slow connections each second, and let old reservations lapse each half minute."""
-    seconds = 0
-    while True:
-        await asyncio.sleep(1)
-        try:
-            server.expire()
-            ledger.tidy()
-            if db.failing:
-                db.flush()
-            seconds += 1
-            if seconds % 30 == 0:
-                ledger.expire(time.time())
-        except Exception:
-            _log.exception("tidying failed")

@@ -20,6 +20,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+#: What schema.sql makes; migrations/N_to_M.sql bring an older file there.
+VERSION = 1
+
 _log = logging.getLogger(__name__)
 _statement = itemgetter(0)
 
@@ -33,12 +36,11 @@ class PolicyDatabase:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
-        schema = resources.files("mailhost.policy").joinpath("schema.sql").read_text()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         # 32 MB: each checkpoint waits for the disk.
         self._db.execute("PRAGMA wal_autocheckpoint = 8000")
-        self._db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+        self._prepare()
         self._writes: list[tuple[str, tuple[Any, ...]]] = []
         self._then: list[Callable[[bool], None]] = []
         #: A commit is under way for the end of this turn.
@@ -46,6 +48,19 @@ class PolicyDatabase:
         self._before: list[Callable[[], None]] = []
         #: The last commit failed: what it should have written still waits.
         self.failing = False
+
+    def _prepare(self) -> None:
+        """Make what schema.sql says, out of an earlier version's tables where there are some."""
+        scripts = resources.files("mailhost.policy")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        tables = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        names = [f"migrations/{n}_to_{n + 1}.sql" for n in range(version, VERSION) if tables]
+        script = "".join(scripts.joinpath(name).read_text() for name in [*names, "schema.sql"])
+        try:
+            self._db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+        except sqlite3.Error:
+            self._db.close()
+            raise
 
     def before_commit(self, call: Callable[[], None]) -> None:
         """Call this before each commit. It may raise OSError: then nothing is committed yet."""

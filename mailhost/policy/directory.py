@@ -7,6 +7,7 @@ Answers are kept until the store changes, which SQLite tells by one small questi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -65,10 +66,13 @@ class Directory(Reader):
         """Open the store, which `init` has made; `known` is who is full, nobody without it."""
         super().__init__(store)
         self._known = known
+        #: Told of each account that is read from the store, before anybody else.
+        self.notice: Callable[[AccountView], None] | None = None
         #: Another number whenever the store has changed.
         self.version = -1
         self._accounts: dict[str, AccountView | None] = {}
         self._senders: dict[tuple[str, str], bool] = {}
+        self._by_password: dict[str, bool] = {}
         self._lists: dict[str, tuple[ListView, ...]] = {}
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._hosted: dict[str, bool] = {}
@@ -82,6 +86,7 @@ class Directory(Reader):
         kept: tuple[dict[Any, Any], ...] = (
             self._accounts,
             self._senders,
+            self._by_password,
             self._lists,
             self._allowed,
             self._hosted,
@@ -100,6 +105,8 @@ class Directory(Reader):
             if len(name) > _LONGEST:
                 return None
             found = self._accounts[name] = self._account(name)
+            if found is not None and self.notice is not None:
+                self.notice(found)
             return found
 
     def is_hosted(self, domain: str) -> bool:
@@ -128,6 +135,21 @@ class Directory(Reader):
             if len(sender) > _LONGEST:
                 return False
             found = self._senders[asked] = self._leads_to(account, sender)
+            return found
+
+    def only_by_password(self, sender: str) -> bool:
+        """Say whether all accounts that may send as `sender`, in lower case, need their password.
+
+        False where there is no such account.
+        """
+        try:
+            return self._by_password[sender]
+        except KeyError:
+            if len(sender) > _LONGEST or not self.is_hosted(sender.rpartition("@")[2]):
+                return False
+            accounts = [self.account(name) for name in self.mailboxes(sender)]
+            able = [view.pop_before_smtp for view in accounts if view is not None]
+            found = self._by_password[sender] = bool(able) and not any(able)
             return found
 
     def lists_behind(self, recipient: str) -> tuple[ListView, ...]:

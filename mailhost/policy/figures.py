@@ -57,14 +57,21 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal of an account's mail; `reason` is a key of texts.REFUSALS."""
+    """The latest refusal of an account's mail for one cause on one day, and how many there were.
+
+    `reason` is a key of texts.REFUSALS; `sender` the envelope sender that was used, "" for the
+    null sender. `day` is YYYY-MM-DD by the mail server's time zone, `at` the latest one's time.
+    """
 
     account: str
-    at: float
+    day: str
     reason: str
+    sender: str
+    at: float
     limit: int
     reached: int
     recipient: str
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ def of_account(root: Path, account: str, day: str, now: float) -> Figures:
         if db is None:
             return Figures()
         sent = db.execute(f"{_SENT} WHERE account = ? AND day = ?", (account, day))
-        refusals = db.execute(f"{_REFUSALS} WHERE account = ? ORDER BY id", (account,))
+        refusals = db.execute(f"{_REFUSALS} WHERE account = ? ORDER BY changed", (account,))
         ways = db.execute(f"{_WAYS} WHERE account = ? ORDER BY login_at", (account,))
         return Figures(
             sent=[Sent(*row[:-1]) for row in sent],
@@ -232,7 +239,9 @@ def lift(root: Path, account: str = "", address: str = "", wait: float = 0.0) ->
 
 
 _SENT = "SELECT account, domain, day, hour, ip, way, recipients, changed FROM count"
-_REFUSALS = 'SELECT account, at, reason, "limit", reached, recipient, changed FROM refusal'
+_REFUSALS = """
+SELECT account, day, reason, sender, at, "limit", reached, recipient, times, changed FROM refusal
+"""
 _WAYS = "SELECT account, address, way, login_at, until, changed FROM grant"
 _CHANGED = {"count": _SENT, "refusal": _REFUSALS, "grant": _WAYS}
 _ACCOUNTS = """

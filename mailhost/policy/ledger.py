@@ -24,6 +24,8 @@ from mailhost.policy.messages import ENDED, OVER, Message, begun, entries, repla
 PATIENCE = 600.0
 #: Days for which counts stay on record.
 DAYS_KEPT = 31
+#: Characters kept of an address (RFC 5321, 4.5.3.1).
+LONGEST = 254
 #: Refusals kept of each account.
 REFUSALS_KEPT = 10
 #: Seconds for which a message that has lapsed is remembered, in case it ends after all.
@@ -39,12 +41,18 @@ INSERT INTO count VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients, changed = excluded.changed
 """
 _REFUSE = """
-INSERT INTO refusal (account, at, reason, "limit", reached, recipient, changed)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)
+ON CONFLICT DO UPDATE SET at = excluded.at, "limit" = excluded."limit", reached = excluded.reached,
+recipient = excluded.recipient, times = times + 1, changed = excluded.changed
 """
 _FORGET_REFUSALS = """
-DELETE FROM refusal WHERE account = ? AND id NOT IN
-(SELECT id FROM refusal WHERE account = ? ORDER BY id DESC LIMIT ?)
+DELETE FROM refusal WHERE account = ? AND changed <=
+(SELECT changed FROM refusal WHERE account = ? ORDER BY changed DESC LIMIT 1 OFFSET ?)
+"""
+_HAND_OVER = """
+INSERT INTO count SELECT ?, domain, day, hour, ip, way, recipients, changed
+FROM count WHERE account = ?
+ON CONFLICT DO UPDATE SET recipients = recipients + excluded.recipients
 """
 
 
@@ -261,12 +269,35 @@ class Ledger:
             self._journal.note(OVER, message.id)
 
     def refuse(
-        self, account: str, reason: str, limit: int, reached: int, recipient: str, now: float
+        self,
+        account: str,
+        reason: str,
+        limit: int,
+        reached: int,
+        sender: str,
+        recipient: str,
+        now: float,
     ) -> None:
         """Remember a refusal for the account's owner to see."""
-        values = (account, now, reason, limit, reached, recipient[:254])
-        self._db.soon(_REFUSE, (*values, self._changes.next()))
+        cause = (account, self.day(now), reason, sender[:LONGEST])
+        values = (now, limit, reached, recipient[:LONGEST])
+        self._db.soon(_REFUSE, (*cause, *values, self._changes.next()))
         self._db.soon(_FORGET_REFUSALS, (account, account, REFUSALS_KEPT))
+
+    def hand_over(self, name: str, earlier: str) -> None:
+        """Another mailbox has this name now: what the earlier one sent is its domain's alone.
+
+        A message of the earlier one that is still on its way counts as the new one's.
+        """
+        self.settle()
+        for key in [key for key in self._totals if key[0] == name]:
+            del self._totals[key]
+        for message in self._messages.values():
+            if message.account == name and not message.lapsed:
+                self._totals[name, message.day] += message.open
+        self._db.soon(_HAND_OVER, (f"{name}:{earlier}", name))
+        for table in ("count", "refusal"):
+            self._db.soon(f"DELETE FROM {table} WHERE account = ?", (name,))  # noqa: S608
 
     def lapse(self, now: float) -> None:
         """Give back what was reserved too long ago; forget messages that have ended."""

@@ -3,18 +3,24 @@
 A request is lines of `name=value` and an empty line; an answer is `action=...` and an empty
 line. Answers go out once the database has what they stand for. A request that is malformed,
 too long or too slow costs its connection, which Postfix opens anew.
+
+Who relays without having received his mail is refused at once, unless a login from his network
+is under way: Dovecot tells of one a moment after it has let the customer in. The question waits
+for that moment, on its own connection alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from mailhost.policy.arrivals import Arrivals
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
+from mailhost.policy.grants import network_of
 from mailhost.policy.repeats import Passed, Repeats
-from mailhost.policy.request import Malformed, Reader
+from mailhost.policy.request import Malformed, Reader, Request
 from mailhost.policy.rules import PASS, Rules
 
 #: Bytes of a request; Postfix's have about 600, with a certificate's names 8 KB.
@@ -26,6 +32,8 @@ PATIENCE = 5.0
 IDLE = 900.0
 #: Connections at once; one more is refused. Postfix has one per smtpd(8), 100 by default.
 MOST_CONNECTIONS = 5000
+#: Seconds for which a question waits for a login's outcome; Postfix waits three for the answer.
+MOST_WAIT = 1.0
 
 _log = logging.getLogger("mailhost.policy")
 
@@ -46,6 +54,7 @@ class PolicyServer:
         directory: Directory,
         rules: Rules,
         repeats: Repeats,
+        arrivals: Arrivals,
         clock: Callable[[], float],
     ) -> None:
         """Take who answers."""
@@ -53,6 +62,7 @@ class PolicyServer:
         self._directory = directory
         self._rules = rules
         self._repeats = repeats
+        self._arrivals = arrivals
         self._clock = clock
         # The time of this turn, and the loop's at the last look for slow connections.
         self._now = clock()
@@ -66,21 +76,28 @@ class PolicyServer:
         """Return the protocol of a new connection, for asyncio's create_unix_server."""
         return Connection(self)
 
-    def answer(self, connection: Connection, request: bytes) -> None:
-        """Judge a request; the answer goes out with those of this turn. Raises Malformed."""
+    def answer(self, connection: Connection, request: bytes, *, may_wait: bool = True) -> bool:
+        """Judge a request; the answer goes out with those of this turn. Raises Malformed.
+
+        Return whether that is done: not if the request waits. The connection goes on with it
+        (`Connection.go_on`) when it has waited.
+        """
         if self._db.failing:
             # Nothing can be written: as if this daemon were down, but it goes on trying.
             connection.abort()
-            return
+            return True
         if not self._answers:
             self._now = self._clock()
             self._directory.refresh(self._now)
-        answer = self._judge(connection, request)
+        answer = self._judge(connection, request, may_wait)
+        if answer is None:
+            return False
         if not self._answers:
             self._db.then(self._send)
         self._answers.append((connection, answer))
+        return True
 
-    def _judge(self, connection: Connection, request: bytes) -> bytes:
+    def _judge(self, connection: Connection, request: bytes, may_wait: bool) -> bytes | None:
         if connection.passed is not None:
             recipient = connection.reader.repeated(request)
             if recipient is not None and self._repeats.take(
@@ -88,9 +105,39 @@ class PolicyServer:
             ):
                 return _YES
         asked = connection.reader.read(request)
+        if asked.policy_context == "relay" and may_wait and self._wait(connection, request, asked):
+            return None
         action = self._rules.answer(asked, self._now)
         connection.passed = self._repeats.passed(asked) if action == PASS else None
         return _answer(action)
+
+    def _wait(self, connection: Connection, request: bytes, asked: Request) -> bool:
+        """Let a request wait where a login that is under way may change its answer."""
+        network = network_of(asked.client_address)
+        if not self._awaits(network, asked):
+            return False
+
+        def end() -> None:
+            timer.cancel()
+            self._arrivals.leave(network, look)
+
+        def go_on() -> None:
+            end()
+            connection.go_on(request)
+
+        def look() -> None:
+            if not self._awaits(network, asked):
+                go_on()
+
+        if not self._arrivals.wait(network, look):
+            return False
+        timer = asyncio.get_running_loop().call_later(MOST_WAIT, go_on)
+        connection.give_up = end
+        return True
+
+    def _awaits(self, network: str, asked: Request) -> bool:
+        now = self._clock()
+        return self._arrivals.under_way(network, now) and self._rules.lacks_login(asked, now)
 
     def _send(self, good: bool) -> None:
         answers, self._answers = self._answers, []
@@ -118,6 +165,9 @@ class Connection(asyncio.BufferedProtocol):
         """Take who answers."""
         self._server = server
         self._rest = b""
+        # What came behind a request that waits, and how to have it wait no more.
+        self._later: Sequence[bytes] = ()
+        self.give_up: Callable[[], None] | None = None
         self.reader = Reader()
         self.passed: Passed | None = None
         # To the second: when it is too slow, or idle for too long.
@@ -136,6 +186,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget it."""
+        if self.give_up:
+            self.give_up()
         self._server.connections.discard(self)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
@@ -149,21 +201,34 @@ class Connection(asyncio.BufferedProtocol):
         if not fresh:
             data = self._rest + data
         *requests, self._rest = data.split(b"\n\n")
+        if requests or fresh:
+            self.ends_at = self._server.looked_at + (PATIENCE if self._rest else IDLE)
+        self._answer(requests)
+
+    def go_on(self, waited: bytes) -> None:
+        """Answer the request that has waited, and read on."""
+        later, self._later, self.give_up = self._later, (), None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._answer([waited, *later], waited=1)
+
+    def _answer(self, requests: Sequence[bytes], waited: int = 0) -> None:
+        """Answer one after another; so many have waited before."""
         try:
-            for request in requests:
-                self._server.answer(self, request)
+            for number, request in enumerate(requests):
+                if not self._server.answer(self, request, may_wait=number >= waited):
+                    # Postfix asks nothing more before it has the answer.
+                    self._later = requests[number + 1 :]
+                    self._transport.pause_reading()
+                    break
             if len(self._rest) > MOST_REQUEST:
                 raise Malformed("too long")
         except Malformed as error:
             _log.warning("a connection ended, for a request that is none: %s", error)
             self.abort()
-            return
         except Exception:
             _log.exception("a request could not be judged")
             self.abort()
-            return
-        if requests or fresh:
-            self.ends_at = self._server.looked_at + (PATIENCE if self._rest else IDLE)
 
     def pause_writing(self) -> None:
         """End it: nobody fetches the answers."""

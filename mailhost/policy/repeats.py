@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mailhost.policy.directory import AccountView, Directory
-from mailhost.policy.ledger import PATIENCE, Ledger
+from mailhost.policy.ledger import LONGEST, PATIENCE, Ledger
 from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
-from mailhost.policy.rules import LONGEST, size_of
+from mailhost.policy.rules import over_day, size_of
 
 
 class Passed(NamedTuple):
@@ -68,10 +68,6 @@ class Repeats:
 
     def _has_room(self, message: Message, account: AccountView) -> bool:
         limits = account.limits
-        used, domain_used = self._ledger.used(account, message.day)
-        most = limits.domain_recipients_per_day
-        return (
-            len(message.recipients) < limits.recipients_per_message
-            and used < limits.recipients_per_day
-            and (not most or domain_used < most)
-        )
+        if len(message.recipients) >= limits.recipients_per_message:
+            return False
+        return over_day(limits, *self._ledger.used(account, message.day), 1) is None

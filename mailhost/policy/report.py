@@ -49,7 +49,9 @@ def lines(root: Path, name: str, now: float) -> Iterator[str]:
     for refused in known.refusals:
         yield (
             f"refused {clock(refused.at)}: {refused.reason} (limit {refused.limit},"
-            f" reached {refused.reached}), to {refused.recipient or 'several'}"
+            f" reached {refused.reached}), from {refused.sender or '<>'}"
+            f" to {refused.recipient or 'several'}"
+            + (f"; {refused.times} times that day" if refused.times > 1 else "")
         )
     for guessed in known.guessed:
         yield from _guesses(guessed, now, clock)

@@ -17,9 +17,9 @@ from functools import lru_cache
 
 from mailhost.config import HostConfig
 from mailhost.policy import texts
-from mailhost.policy.directory import AccountView, Directory, ListView
+from mailhost.policy.directory import AccountView, Directory, Limits, ListView
 from mailhost.policy.grants import Grants
-from mailhost.policy.ledger import Ledger
+from mailhost.policy.ledger import LONGEST, Ledger
 from mailhost.policy.messages import Message
 from mailhost.policy.request import Request
 from mailhost.records import posters_only
@@ -35,8 +35,6 @@ LATER = "421 4.3.0 Try again later: this message took too long, and was forgotte
 # Postfix asks nothing without an instance, which has some 25 characters.
 CONFUSED = "451 4.3.5 Server configuration error"
 _LONGEST_INSTANCE = 100
-#: Of an address (RFC 5321, 4.5.3.1).
-LONGEST = 254
 
 _log = logging.getLogger("mailhost.policy")
 
@@ -72,6 +70,19 @@ def size_of(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
+def over_day(limits: Limits, used: int, domain_used: int, more: int) -> Refusal | None:
+    """Say why so many recipients more are too many for the day, None if they are not.
+
+    `used` are those that count already, the account's and its domain's.
+    """
+    if used + more > limits.recipients_per_day:
+        return Refusal("day-recipients", limits.recipients_per_day, used)
+    most = limits.domain_recipients_per_day
+    if most and domain_used + more > most:
+        return Refusal("domain-recipients", most, domain_used)
+    return None
+
+
 class Rules:
     """Answers Postfix's questions, one at a time."""
 
@@ -101,6 +112,13 @@ class Rules:
         if context in ENDS:
             return self._end(request, message, now)
         return self._recipient(request, context, message, now)
+
+    def lacks_login(self, request: Request, now: float) -> bool:
+        """Say whether a recipient would be refused now, but might not be after one more login."""
+        message = self._ledger.current(request.instance)
+        so_far = message.account if message else ""
+        *_, refused = self._charged(request, request.policy_context, so_far, now)
+        return refused is not None
 
     # Recipients
 
@@ -162,8 +180,9 @@ class Rules:
         if context == "rcpt" and not so_far:
             return None, "login", None
         if not accounts or so_far:
-            minutes = self._window if self._grants.may_open(request.client_address) else 0
-            return None, "login", Refusal("no-login", limit=minutes)
+            opens = self._grants.may_open(request.client_address)
+            helps = opens and not self._directory.only_by_password(sender)
+            return None, "login", Refusal("no-login", limit=self._window if helps else 0)
         return accounts[0], "login", Refusal("sender", what=sender or "<>")
 
     def _judge(
@@ -215,14 +234,7 @@ class Rules:
         self, account: AccountView, message: Message, more: int, now: float
     ) -> Refusal | None:
         day = self._ledger.day(now) if message.lapsed else message.day
-        used, domain_used = self._ledger.used(account, day)
-        limits = account.limits
-        if used + more > limits.recipients_per_day:
-            return Refusal("day-recipients", limits.recipients_per_day, used)
-        most = limits.domain_recipients_per_day
-        if most and domain_used + more > most:
-            return Refusal("domain-recipients", most, domain_used)
-        return None
+        return over_day(account.limits, *self._ledger.used(account, day), more)
 
     # Ends
 
@@ -283,14 +295,13 @@ class Rules:
         now: float,
     ) -> str:
         name = account.name if account else refused.what if refused.reason == "account" else ""
-        recipient = request.recipient
+        sender, recipient = request.sender, request.recipient
         # Of a message that is too many for hundreds of recipients the first is enough to show.
         told = message.told if message is not None else set()
         if account is not None and refused.reason not in told:
             told.add(refused.reason)
-            self._ledger.refuse(
-                account.name, refused.reason, refused.limit, refused.reached, recipient, now
-            )
+            figures = (refused.reason, refused.limit, refused.reached)
+            self._ledger.refuse(account.name, *figures, sender, recipient, now)
         # Refused at its end, a message stays Postfix's current one: 3.7 answers the next MAIL
         # with "nested MAIL command", and crashes at the next DATA. So the connection ends.
         at_end = request.policy_context in ENDS
@@ -308,7 +319,7 @@ class Rules:
             refused.reason,
             name,
             request.client_address,
-            request.sender,
+            sender,
             recipient,
             answer,
         )

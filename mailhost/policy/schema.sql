@@ -20,19 +20,29 @@ CREATE TABLE IF NOT EXISTS count (
 CREATE INDEX IF NOT EXISTS count_by_change ON count (changed);
 CREATE INDEX IF NOT EXISTS count_by_day ON count (day);
 
--- The last refusals of each account.
+-- The last refusals of each account: of one cause (reason and sender) and day one row, which
+-- tells of the latest and how many there were.
 CREATE TABLE IF NOT EXISTS refusal (
-    id INTEGER PRIMARY KEY,
     account TEXT NOT NULL,
-    at REAL NOT NULL,
+    day TEXT NOT NULL,
     reason TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    at REAL NOT NULL,
     "limit" INTEGER NOT NULL,
     reached INTEGER NOT NULL,
     recipient TEXT NOT NULL,
-    changed INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS refusal_by_account ON refusal (account, id);
+    times INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    PRIMARY KEY (account, day, reason, sender)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS refusal_by_change ON refusal (changed);
+
+-- Which mailbox a name was last seen to be. What an earlier one sent stands in `count` as
+-- NAME:MAILBOX_ID, for its domain's sake.
+CREATE TABLE IF NOT EXISTS holder (
+    account TEXT PRIMARY KEY,
+    mailbox_id TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Who may send from where, because he received mail from there.
 CREATE TABLE IF NOT EXISTS grant (
@@ -81,3 +91,5 @@ CREATE TABLE IF NOT EXISTS lifted (
     changed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS lifted_by_change ON lifted (changed);
+
+PRAGMA user_version = 1;

@@ -45,7 +45,7 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
     "account": ("550 5.7.1", "The account {account} does not exist any more"),
 }
 # Where no login opens anything: to receive first would not help.
-_NO_WAY = "Send with your password: a mere login to receive lets nobody send from here"
+_NO_WAY = "Send with your password (port 587 or 465): to receive first does not let you send"
 _MOST = 400
 
 

@@ -240,6 +240,15 @@ class Throttle:
             self._vouch(account, network, now)
         _log.info("lifted: account=<%s> from=<%s>", account, network)
 
+    def hand_over(self, account: str) -> None:
+        """Another mailbox has this name now: the earlier one's places are strange to it.
+
+        Wrong passwords stay: somebody guesses at the name.
+        """
+        for pair in [pair for pair in self._noted if pair[0] == account]:
+            del self._noted[pair]
+        self._db.soon("DELETE FROM known_place WHERE account = ?", (account,))
+
     def expire(self, now: float) -> None:
         """Forget what is too old to count; to be called each minute."""
         while self._failures:

@@ -1,4 +1,4 @@
-"""What the policy daemon does about logins by itself, each second and each minute."""
+"""What the policy daemon does by itself, each second and each minute."""
 
 from __future__ import annotations
 
@@ -19,8 +19,18 @@ ROUND = 60.0
 _log = logging.getLogger(__name__)
 
 
+async def each(seconds: float, task: Callable[[], Awaitable[None]]) -> None:
+    """Do something for ever, with so many seconds between; an error is logged."""
+    while True:
+        try:
+            await task()
+        except Exception:
+            _log.exception("upkeep failed")
+        await asyncio.sleep(seconds)
+
+
 class Upkeep:
-    """Expiry, sessions that hold a way open, and blocks that the panel lifts."""
+    """About logins: expiry, sessions that hold a way open, and blocks that the panel lifts."""
 
     def __init__(
         self,
@@ -36,8 +46,8 @@ class Upkeep:
         self._clock = clock
 
     async def run(self) -> None:
-        """Do it all for ever; an error is logged and the rest goes on."""
-        await asyncio.gather(self._each(LOOK, self.look), self._each(ROUND, self.round))
+        """Do it all for ever."""
+        await asyncio.gather(each(LOOK, self.look), each(ROUND, self.round))
 
     async def look(self) -> None:
         """Lift the blocks that the panel asked for."""
@@ -62,11 +72,3 @@ class Upkeep:
         for grant in ending:
             if (grant.account, grant.network) in there:
                 self._grants.extend(grant, self._clock())
-
-    async def _each(self, seconds: float, task: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await task()
-            except Exception:
-                _log.exception("upkeep failed")
-            await asyncio.sleep(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ class Reader:
     def destinations(self, address: str) -> list[str]:
         """Return where an address, in lower case, is forwarded to, the catch-all not counting."""
         return [row[0] for row in self._db.execute(_DESTINATIONS, (address,))]
+
+    def mailboxes(self, address: str) -> list[str]:
+        """Return the names of the mailboxes at an address and at those it leads to."""
+        places = list(chain([address], *self.steps(address)))
+        marks = ", ".join("?" * len(places))
+        query = f"SELECT name FROM mailbox WHERE address IN ({marks})"  # noqa: S608 (marks)
+        return [name for (name,) in self._db.execute(f"{query} AND state <> 'closing'", places)]
 
     def steps(
         self, address: str, onward: Callable[[str], Iterable[str]] | None = None

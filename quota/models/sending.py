@@ -156,13 +156,19 @@ class SendingWindow(models.Model):
 
 
 class Refusal(models.Model):
-    """A refusal of an account's mail; only the last ones of each account are kept."""
+    """Refusals of an account's mail for one cause on one day: the latest, and how many.
+
+    Only the last ones of each account are kept. The day is that of the mail server's time zone.
+    """
 
     account = models.ForeignKey(
         Account, models.CASCADE, db_index=False, verbose_name=_("POP account")
     )
-    at = models.DateTimeField(_("time"))
+    day = models.DateField(_("day"))
     reason = models.CharField(_("reason"), max_length=40)
+    sender = models.CharField(_("sender"), max_length=254, blank=True)
+    at = models.DateTimeField(_("time"))
+    times = models.PositiveIntegerField(_("times"), default=1)
     limit = models.PositiveBigIntegerField(_("limit"))
     reached = models.PositiveBigIntegerField(_("reached"))
     recipient = models.CharField(_("recipient"), max_length=254, blank=True)
@@ -173,7 +179,7 @@ class Refusal(models.Model):
         ordering = ["-at", "-pk"]
         constraints = [
             models.UniqueConstraint(
-                name="refusal_once", fields=["account", "at", "reason", "recipient"]
+                name="refusal_once", fields=["account", "day", "reason", "sender"]
             ),
         ]
 

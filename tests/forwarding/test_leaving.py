@@ -16,6 +16,7 @@ from tests import factories
 from tests.conftest import browser
 
 ANN, BOB = "Ann@outside.example", "bob@outside.example"
+DOMAIN = "/domains/example.com/"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
@@ -87,6 +88,37 @@ def test_leaving_twice_is_leaving_once(club: MailingList, provider: Client) -> N
         )
     assert Change.objects.open().count() == 1
     assert "not, or no longer, a member" in browser().get(link(club)).text
+
+
+def test_own_leave_is_not_offered_to_be_taken_back(
+    club: MailingList, com: Domain, sakura: Client, provider: Client
+) -> None:
+    other = factories.make_list(com, "other", ANN)
+    provider.post(link(club), ONE_CLICK)
+    pages = [f"{DOMAIN}", f"{DOMAIN}forwarding/lists/", f"{DOMAIN}forwarding/lists/{club.pk}/"]
+    button = f'action="{DOMAIN}changes/{factories.pending(club.key).pk}/cancel/"'
+    for page in pages:
+        text = sakura.get(page).text
+        assert "1 member leaves" in text or page == pages[1]
+        assert button not in text
+    elsewhere = f'action="{DOMAIN}changes/{factories.pending(other.key).pk}/cancel/"'
+    assert elsewhere in sakura.get(pages[0]).text
+    # With an edit of the owner's beside it there is something to take back.
+    club.add(["carol@outside.example"])
+    button = f'action="{DOMAIN}changes/{factories.pending(club.key).pk}/cancel/"'
+    for page in pages:
+        assert button in sakura.get(page).text
+
+
+def test_who_is_taken_out_by_the_owner_can_be_taken_back(
+    club: MailingList, sakura: Client, provider: Client
+) -> None:
+    club.remove([club.members.get(address=BOB).pk])
+    button = f'action="{DOMAIN}changes/{factories.pending(club.key).pk}/cancel/"'
+    assert button in sakura.get(DOMAIN).text
+    provider.post(link(club), ONE_CLICK)
+    button = f'action="{DOMAIN}changes/{factories.pending(club.key).pk}/cancel/"'
+    assert button in sakura.get(DOMAIN).text
 
 
 def test_page_is_in_the_readers_language(club: MailingList) -> None:

@@ -86,6 +86,24 @@ def test_refused_form_keeps_what_was_typed_and_says_why(
     assert not MailingList.objects.exists()
 
 
+def test_all_that_is_wrong_is_said_at_once_each_at_its_field(sakura: Client, com: Domain) -> None:
+    factories.make_forward(com, "club", "x@outside.example")
+    wrong = {"local_part": "club", "title": "x" * 101, "owner_address": "nonsense"}
+    text = sakura.post(PAGE, wrong | {"posters": "everybody"}).text
+    for field in ("local_part", "title", "owner_address"):
+        assert f'class="error" id="{field}-error"' in text
+    assert text.count('class="error"') == 4
+    for typed in wrong.values():
+        assert f'value="{typed}"' in text
+    text = sakura.post(PAGE, wrong | {"local_part": "", "posters": "members"}).text
+    assert text.count('class="error"') == 3
+
+
+def test_all_that_is_wrong_with_settings_is_said_at_once(sakura: Client, club: MailingList) -> None:
+    text = sakura.post(page(club, "settings/"), {"title": "", "owner_address": "nonsense"}).text
+    assert text.count('class="error"') == 3
+
+
 def test_taken_name_is_said_next_to_it(sakura: Client, com: Domain) -> None:
     factories.make_forward(com, "club", "x@outside.example")
     text = sakura.post(PAGE, FORM).text

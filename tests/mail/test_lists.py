@@ -10,6 +10,7 @@ from email.message import Message
 import pytest
 
 from mailhost.host import Status
+from mailhost.lists import bounces
 from mailhost.lists.leaving import member_of
 from mailhost.lists.queue import Queue
 from mailhost.records import MailingList
@@ -119,6 +120,18 @@ def test_a_member_whose_mail_comes_back_is_counted(server: MailServer, site: Sit
     assert server.outside.got("ann@outside.test", "first")
     queue = Queue(server.root / "lists" / "lists.sqlite3")
     assert wait_for(lambda: queue.bounces(record.address) == {gone: 1})
+    # Anybody can write to the address of bounces, and name a member there.
+    forged = (
+        b"Content-Type: multipart/report; boundary=b\n\n"
+        b"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; a\n\n"
+        b"Final-Recipient: rfc822; ann@outside.test\nAction: failed\n\n--b--\n"
+    )
+    post(server, record.bounce_address, "", forged)
+    post(server, record.address, "ann@outside.test", message(sender="ann@outside.test"))
+    assert wait_for(lambda: queue.bounces(record.address).get(gone) == 2)
+    assert queue.bounces(record.address) == {gone: 2}
+    assert [(one.member, one.count) for one in bounces.read(server.root)] == [(gone, 2)]
+    queue.close()
 
 
 def test_a_deleted_list_takes_no_mail(server: MailServer, site: Site) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mailhost.policy.directory import AccountView
 from mailhost.policy.ledger import Clock, Ledger
-from tests.mailhost.policy.logins import Logins
+from tests.mailhost.policy.logins import ALICE, Logins
 
 HERE, OFFICE, ELSEWHERE = "127.0.0.1", "203.0.113.7", "198.51.100.9"
 
@@ -45,8 +45,14 @@ class Daemon(Logins):
         self.ledger.settle()
 
     def refuse(
-        self, account: str, reason: str, limit: int = 0, reached: int = 0, to: str = "x@y.example"
+        self,
+        account: str,
+        reason: str,
+        limit: int = 0,
+        reached: int = 0,
+        to: str = "x@y.example",
+        sender: str = ALICE.address,
     ) -> None:
         """Refuse a message, a second after whatever was before."""
         self.now += 1
-        self.ledger.refuse(account, reason, limit, reached, to, self.now)
+        self.ledger.refuse(account, reason, limit, reached, sender, to, self.now)

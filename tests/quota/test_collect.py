@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import localdate, now
 from pytest_django import DjangoAssertNumQueries, Settings
 
+import quota.collect
 from accounts.models import Account, Domain
 from mailhost.policy import figures
 from mailhost.policy.throttle import ACCOUNT
@@ -121,13 +124,39 @@ def test_window_opens_is_prolonged_and_closes(
 
 def test_last_refusals_are_kept(daemon: Daemon, server: MailServer, alice: Account) -> None:
     for n in range(4):
-        daemon.refuse("alice", "size", 100, n)
+        daemon.refuse("alice", "size", 100, n, sender=f"s{n}@example.com")
     collect(server)
     for n in range(4, REFUSALS_KEPT + 3):
-        daemon.refuse("alice", "size", 100, n)
+        daemon.refuse("alice", "size", 100, n, sender=f"s{n}@example.com")
     collect(server)
     reached = Refusal.objects.filter(account=alice).values_list("reached", flat=True)
     assert list(reached) == list(range(REFUSALS_KEPT + 2, 2, -1))
+
+
+def test_repeats_of_one_cause_are_one_refusal(
+    daemon: Daemon, server: MailServer, alice: Account
+) -> None:
+    daemon.refuse("alice", "sender", to="first@x.example", sender="old@example.net")
+    daemon.refuse("alice", "size", 100, 101)
+    collect(server)
+    for n in range(4):
+        daemon.refuse("alice", "sender", to=f"{n}@x.example", sender="old@example.net")
+    daemon.refuse("alice", "sender", sender="other\0@example.net")
+    assert collect(server) == 2
+    rows = Refusal.objects.filter(account=alice).values_list(
+        "reason", "sender", "times", "recipient"
+    )
+    assert list(rows) == [
+        ("sender", "other?@example.net", 1, "x@y.example"),
+        ("sender", "old@example.net", 5, "3@x.example"),
+        ("size", "alice@example.com", 1, "x@y.example"),
+    ]
+    last = Refusal.objects.get(times=5)
+    assert last.at.timestamp() == pytest.approx(daemon.now - 1)
+    daemon.now += 86400
+    daemon.refuse("alice", "sender", sender="old@example.net")
+    collect(server)
+    assert Refusal.objects.filter(account=alice, sender="old@example.net").count() == 2
 
 
 def test_guessing_comes_and_is_lifted_for_good(
@@ -206,6 +235,26 @@ def test_old_figures_go(daemon: Daemon, server: MailServer) -> None:
     collect(server)
     assert not SendingHour.objects.exists()
     assert not Guessing.objects.exists()
+
+
+def test_old_figures_go_in_portions(
+    daemon: Daemon, server: MailServer, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota.collect, "_TOGETHER", 4)
+    collect(server)
+    long_ago = localdate() - timedelta(days=DAYS_KEPT + 1)
+    rows = [
+        SendingHour(account=alice, day=long_ago, hour=hour, address=OFFICE, way="auth")
+        for hour in range(9)
+    ]
+    for row in rows:
+        row.recipients = 1
+    SendingHour.objects.bulk_create(rows)
+    with CaptureQueriesContext(connection) as queries:
+        collect(server)
+    deletions = [q["sql"] for q in queries if 'DELETE FROM "quota_sendinghour"' in q["sql"]]
+    assert [sql.count(",") + 1 for sql in deletions] == [4, 4, 1]
+    assert not SendingHour.objects.exists()
 
 
 @pytest.mark.soak

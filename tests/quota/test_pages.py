@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
+from django.utils.formats import date_format
 from django.utils.timezone import localdate, localtime
 from pytest_django import Settings
 
@@ -185,6 +186,23 @@ def test_every_reason_is_told_in_plain_words(
     assert "alice" in words(client, DOMAIN)
 
 
+def test_repeated_refusal_is_told_once_with_its_sender(
+    daemon: Daemon, server: MailServer, alice: Account, sakura: Client
+) -> None:
+    for n in range(5):
+        daemon.refuse("alice", "sender", to=f"{n}@x.example", sender="old@example.net")
+    daemon.refuse("alice", "null-sender", 1, 2, sender="")
+    collect(server)
+    last = localtime(Refusal.objects.get(times=5).at)
+    for page in (of(alice), DOMAIN):
+        text = words(sakura, page)
+        assert f"5 times that day, last at {date_format(last, 'TIME_FORMAT')}" in text
+        assert "from old@example.net to 4@x.example" in text
+        assert "0@x.example" not in text
+        assert "from <> to x@y.example" in text
+        assert text.count("times that day") == 1
+
+
 def test_reason_of_a_newer_server_is_shown_all_the_same(alice: Account) -> None:
     assert "new-reason" in reason_of(Refusal(reason="new-reason"))
 
@@ -316,6 +334,13 @@ def test_help_is_there_for_everybody(language: str, db: None) -> None:
     assert response.status_code == 200
     assert "Thunderbird" in response.text
     assert 'lang="ja"' in response.text if language == "ja" else "1,000" in response.text
+    text = response.text
+    contents = re.findall(r'href="#([a-z-]+)"', text)
+    assert {"no-login", "user-unknown", "auth-required", "later"} <= set(contents)
+    for place in contents:
+        assert text.count(f'id="{place}"') == 1
+    said = [*re.findall(r'<h2 id="([a-z-]+)"', text), *re.findall(r'<h3 id="([a-z-]+)"', text)]
+    assert set(said) - {"contents"} == set(contents) - {"main"}
 
 
 def test_pages_lead_to_sending(alice: Account, sakura: Client) -> None:

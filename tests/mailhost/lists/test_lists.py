@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailhost.lists import message, posting
+from mailhost.errors import HostError
+from mailhost.lists import bounces, message, posting
 from mailhost.lists.directory import Directory
 from mailhost.lists.leaving import member_of, token
 from mailhost.lists.queue import Queue, arrived
@@ -124,16 +125,76 @@ def test_bounces_and_automatic_answers_are_passed_over() -> None:
     ).post
 
 
-def test_a_report_tells_who_cannot_be_reached() -> None:
-    report = (
-        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
-        b"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; a\n\n"
-        b"Final-Recipient: rfc822; Ann@x.test\nAction: failed\nStatus: 5.1.1\n\n"
-        b"Final-Recipient: rfc822; bob@x.test\nAction: delayed\n\n--b--\n"
-    )
-    assert message.failed_recipients(report) == ["ann@x.test"]
-    assert message.failed_recipients(report.replace(b"\n", b"\r\n")) == ["ann@x.test"]
-    assert message.failed_recipients(MAIL) == []
+COPY = message.for_member(MAIL, LIST, "Ann@x.test")
+REPORT = (
+    b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
+    b"--b\nContent-Type: text/plain\n\nSorry.\n\n"
+    b"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; a\n\n"
+    b"Final-Recipient: rfc822; elsewhere@y.test\nAction: failed\nStatus: 5.1.1\n\n"
+    b"--b\nContent-Type: message/rfc822\n\nCOPY\n--b--\n"
+)
+
+
+def report(copy: bytes = COPY) -> bytes:
+    """Return a mail server's report that `copy` could not be delivered."""
+    return REPORT.replace(b"COPY", copy.replace(b"\r\n", b"\n"))
+
+
+def test_a_report_tells_by_the_copy_itself_whose_it_is() -> None:
+    assert message.returned_member(report(), KEY) == "ann@x.test"
+    assert message.returned_member(report().replace(b"\n", b"\r\n"), KEY) == "ann@x.test"
+    header = report(message.split(COPY)[0]).replace(b"message/rfc822", b"text/rfc822-headers")
+    assert message.returned_member(header, KEY) == "ann@x.test"
+    folded = report(COPY.replace(b"Unsubscribe: <https", b"Unsubscribe:\r\n <https"))
+    assert message.returned_member(folded, KEY) == "ann@x.test"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        MAIL,
+        REPORT.replace(b"elsewhere@y.test", b"ann@x.test"),
+        report(MAIL).replace(b"elsewhere@y.test", b"ann@x.test"),
+        report(message.for_member(MAIL, replace(LIST, leave_key="ab" * 32), "Ann@x.test")),
+        report(COPY.replace(b"l/", b"l/A")),
+        report().replace(b"failed", b"delayed"),
+        report().replace(b"message/delivery-status", b"text/plain"),
+        COPY,
+    ],
+    ids=["mail", "named", "other copy", "other list", "other token", "late", "no status", "copy"],
+)
+def test_any_other_report_says_nothing(forged: bytes) -> None:
+    assert message.returned_member(forged, KEY) == ""
+
+
+def test_a_list_without_a_key_counts_nothing() -> None:
+    unsigned = message.for_member(MAIL, replace(LIST, leave_key=""), "Ann@x.test")
+    assert message.returned_member(report(unsigned), "") == ""
+    signed_by_none = report(COPY.replace(token(KEY, "ann@x.test").encode(), b"YW4.AA"))
+    assert message.returned_member(signed_by_none, "") == ""
+
+
+def test_what_came_back_is_read_and_forgotten_with_the_member(tmp_path: Path) -> None:
+    place = tmp_path / "lists"
+    assert bounces.read(tmp_path) == []
+    place.mkdir()
+    queue = Queue(place / "lists.sqlite3")
+    for member in ("Ann@x.test", "bob@x.test", "ann@x.test"):
+        queue.came_back(LIST.address, member)
+    queue.came_back("other@example.com", "ann@x.test")
+    found = bounces.read(tmp_path)
+    assert {(one.list, one.member, one.count) for one in found} == {
+        (LIST.address, "ann@x.test", 2),
+        (LIST.address, "bob@x.test", 1),
+        ("other@example.com", "ann@x.test", 1),
+    }
+    assert bounces.read(tmp_path, found[-1].last_at + 1) == []
+    queue.take(LIST.address, ("ANN@x.test",), MAIL)
+    assert queue.bounces(LIST.address) == {"ann@x.test": 2}
+    queue.close()
+    (place / "lists.sqlite3").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(HostError):
+        bounces.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +213,7 @@ def test_a_report_tells_who_cannot_be_reached() -> None:
 )
 def test_a_report_that_is_a_trap_keeps_the_daemon_from_nothing(content: bytes) -> None:
     begun = time.process_time()
-    assert message.failed_recipients(content) == []
+    assert message.returned_member(content, KEY) == ""
     assert time.process_time() - begun < 3
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mailhost.config import HostConfig
 from mailhost.paths import Paths
+from mailhost.policy.arrivals import Arrivals
 from mailhost.policy.authpolicy import AuthPolicy
 from mailhost.policy.database import PolicyDatabase
 from mailhost.policy.directory import Directory
@@ -66,8 +67,15 @@ class Logins:
         self.directory = Directory(paths.store)
         self.grants = Grants(self.db, self.directory, self.config, self.clock)
         self.throttle = Throttle(self.db, self.config, self.clock)
+        self.arrivals = Arrivals()
         self.authpolicy = AuthPolicy(
-            self.config, KEY, self.directory, self.grants, self.throttle, self.clock
+            self.config,
+            KEY,
+            self.directory,
+            self.grants,
+            self.throttle,
+            self.arrivals,
+            self.clock,
         )
 
     def stop(self) -> None:

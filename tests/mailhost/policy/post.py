@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from mailhost.policy.holders import Holders
 from mailhost.policy.ledger import Clock, Ledger
 from mailhost.policy.repeats import Repeats
 from mailhost.policy.request import Request
@@ -24,6 +25,7 @@ class Post(Logins):
         super().start()
         self.clock_of_days = Clock(self.config.time_zone)
         self.ledger = Ledger(self.db, self.clock_of_days, self.now)
+        self.directory.notice = Holders(self.db, self.ledger, self.throttle).notice
         self.rules = Rules(self.config, self.directory, self.grants, self.ledger)
         self.repeats = Repeats(self.directory, self.ledger)
 

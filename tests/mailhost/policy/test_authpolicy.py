@@ -247,7 +247,14 @@ def test_strangers_learn_nothing_and_change_nothing(logins: Logins) -> None:
 def test_a_secret_is_needed(logins: Logins) -> None:
     server = logins.authpolicy
     with pytest.raises(ValueError, match="secret"):
-        authpolicy.AuthPolicy(logins.config, "", logins.directory, logins.grants, logins.throttle)
+        authpolicy.AuthPolicy(
+            logins.config,
+            "",
+            logins.directory,
+            logins.grants,
+            logins.throttle,
+            logins.arrivals,
+        )
     assert server is logins.authpolicy
 
 

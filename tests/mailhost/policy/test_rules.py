@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mailhost.policy import figures
 from mailhost.records import Address, HostedDomain, Mailbox, PlanLimits
 from tests.mailhost.policy.logins import ALICE, BOB, ELSEWHERE, HASH, HOME, OTHER_HASH, WORK
 from tests.mailhost.policy.post import SENDER, Post, domain, news, people
@@ -368,6 +369,73 @@ def test_nobody_relays_without_a_login(post: Post) -> None:
     assert refused(post.by_window().to("a@outside.test"), "550 5.7.1", "Receive")
 
 
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_who_may_not_send_after_receiving_is_told_to_use_his_password(
+    post: Post, by_plan: bool
+) -> None:
+    if by_plan:
+        post.plan(pop_before_smtp=False)
+    else:
+        post.put(replace(ALICE, pop_before_smtp=False))
+    post.log_in()
+    for sender in (SENDER, "Info@example.com"):
+        answer = post.by_window(sender).to("a@outside.test")
+        assert refused(answer, "550 5.7.1", "Send with your password", "587")
+    other = post.by_window(BOB.address).to("a@outside.test")
+    assert refused(other, "550 5.7.1", "Send with your password" if by_plan else "Receive")
+    for stranger in ("nobody@example.com", "friend@outside.test", "<>", ""):
+        assert refused(post.by_window(stranger).to("a@outside.test"), "550 5.7.1", "Receive")
+
+
+def test_name_that_is_taken_again_begins_anew(post: Post) -> None:
+    post.plan(domain_recipients_per_day=100)
+    post.message().to(*people(40))
+    sent = post.message()
+    sent.to(*people(10, "sent"))
+    assert sent.end() == "DUNNO"
+    post.message("forged@outside.test").to("a@outside.test")
+    post.log_in()
+    underway = post.message()
+    underway.to(*people(3, "underway"))
+    assert post.used() == 53
+    post.put(replace(ALICE, mailbox_id="c" * 32))
+    # What is reserved still may be accepted: it counts, for whoever has the name.
+    assert post.used() == 43
+    assert post.on_record() == 0
+    post.ledger.settle()
+    known = figures.of_account(post.root, "alice", post.ledger.day(post.now), post.now)
+    assert (known.sent, known.refusals) == ([], [])
+    assert not post.throttle._is_known("alice", HOME, post.now)
+    post.restart()
+    assert post.used() == 43
+    # The domain's count knows no names.
+    view = post.directory.account("alice")
+    assert view
+    assert post.ledger.used(view, post.ledger.day(post.now))[1] == 53
+    assert underway.end() == "DUNNO"
+    # Another password is no other mailbox.
+    post.put(replace(ALICE, mailbox_id="c" * 32, password_hash=OTHER_HASH))
+    assert post.used() == post.on_record() == 43
+
+
+def test_name_that_changed_hands_while_the_daemon_was_down_begins_anew(post: Post) -> None:
+    sent = post.message()
+    sent.to(*people(10))
+    sent.end()
+    post.stop()
+    del post.directory
+    post.put(replace(ALICE, mailbox_id="c" * 32))
+    post.start()
+    assert post.used() == 0
+
+
+def test_address_of_several_accounts_is_told_to_receive_where_that_helps_one(post: Post) -> None:
+    post.put(Address("both", "example.com", (SENDER, BOB.address)))
+    post.put(replace(ALICE, pop_before_smtp=False))
+    answer = post.by_window("both@example.com").to("a@outside.test")
+    assert refused(answer, "550 5.7.1", "Receive your mail first")
+
+
 def test_what_a_customer_sends_to_others_here_is_counted(post: Post) -> None:
     post.log_in()
     message = post.by_window(local=True)
@@ -484,14 +552,27 @@ def test_several_accounts_behind_one_address(post: Post) -> None:
 # Refusals are remembered
 
 
-def test_last_ten_refusals_are_kept_one_for_each_message(post: Post) -> None:
+def test_repeated_refusals_are_counted_and_the_latest_is_told(post: Post) -> None:
     post.plan(recipients_per_message=1)
     for n in range(12):
+        post.now += 1
         post.message().to(*people(3 + n, f"m{n}-"))
-    rows = post.db.query('SELECT account, reason, "limit", reached, recipient FROM refusal')
-    assert rows == [
-        ("alice", "message-recipients", 1, 2, f"m{n}-1@outside.test") for n in range(2, 12)
-    ]
+    query = "SELECT account, day, reason, sender, at, reached, recipient, times FROM refusal"
+    what = ("alice", post.ledger.day(post.now), "message-recipients", SENDER, post.now, 2)
+    assert post.db.query(query) == [(*what, "m11-1@outside.test", 12)]
+    post.now += 86400
+    post.message("info@example.com").to(*people(2))
+    post.message().to(*people(2))
+    rows = post.db.query("SELECT sender, times FROM refusal ORDER BY changed")
+    assert rows == [(SENDER, 12), ("info@example.com", 1), (SENDER, 1)]
+
+
+def test_last_ten_refusals_are_kept(post: Post) -> None:
+    for n in (*range(12), 5):
+        post.message(f"forged{n}@outside.test").to("a@outside.test")
+    rows = post.db.query("SELECT sender, times FROM refusal ORDER BY changed")
+    kept = [*range(2, 5), *range(6, 12)]
+    assert rows == [*((f"forged{n}@outside.test", 1) for n in kept), ("forged5@outside.test", 2)]
 
 
 def test_refusals_of_strangers_are_not_kept(post: Post) -> None:
