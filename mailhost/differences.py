@@ -6,11 +6,13 @@ mailboxes is compared without holding it in memory.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost import grammar
+from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.store import Store
@@ -55,6 +57,18 @@ def of_maps(store: Store, maps: Maps) -> Iterator[Difference]:
     for name in NAMES:
         contents = iter(()) if name in missing else maps.contents(name)
         yield from merge(f"map {name}", store.lines.all(name), contents)
+
+
+def of_ftp(store: Store, ftp: Ftp) -> Iterator[Difference]:
+    """Compare ProFTPD's file of accounts with what it shall hold; no hash is shown."""
+    wanted = (ftp.line(user) for user in store.ftp.all())
+    yield from merge("ftp", map(_account, wanted), map(_account, ftp.lines()))
+
+
+def _account(line: str) -> Line:
+    """Return an account's name, and its line for comparison; of the hash only a digest."""
+    name, hashed, *rest = line.rstrip("\n").split(":")
+    return name, ":".join([hashlib.sha256(hashed.encode()).hexdigest()[:12], *rest])
 
 
 def of_projections(store: Store) -> Iterator[Difference]:

@@ -31,6 +31,7 @@ from mailhost.confirm import Confirmer
 from mailhost.differences import Difference
 from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.errors import HostError, host_errors
+from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.records import Entry, Record
@@ -90,7 +91,7 @@ class Host:
 
     def close(self) -> None:
         """Close the store; the next call opens it again."""
-        for name in ("_store", "_settler"):
+        for name in ("_store", "_settler", "_ftp"):
             part = self.__dict__.pop(name, None)
             if isinstance(part, Store):
                 part.close()
@@ -106,8 +107,12 @@ class Host:
         return Store(self.paths.store)
 
     @cached_property
+    def _ftp(self) -> Ftp:
+        return Ftp(self.paths, self.config)
+
+    @cached_property
     def _settler(self) -> Settler:
-        return Settler(self.paths, self._store, self._maps, self._doveadm)
+        return Settler(self.paths, self._store, self._maps, self._doveadm, self._ftp)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -145,7 +150,7 @@ class Host:
         self._require_lock()
         problem = self._settler.settle()
         batch = Batch(self._store, entries)
-        with Confirmer(self._store, self._maps, self._doveadm) as confirmer:
+        with Confirmer(self._store, self._maps, self._doveadm, self._ftp) as confirmer:
             if batch.write(self.config.hostname, self._now()):
                 confirmer.ask_ahead(batch.taken)
                 problem = self._settler.settle()
@@ -222,6 +227,7 @@ class Host:
         return [
             *differences.of_projections(self._store),
             *differences.of_maps(self._store, self._maps),
+            *differences.of_ftp(self._store, self._ftp),
             *differences.of_directories(self._store, self.paths),
         ]
 
@@ -240,6 +246,8 @@ class Host:
         for name in NAMES:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
                 self._maps.rebuild(name, self._store.lines.source(name))
+        if found:
+            self._store.ftp.mark_outdated()
         self._trash_strays()
         self._settler.settle()
         return found
@@ -275,6 +283,7 @@ class Host:
             last = self._store.load(records, first)
         for name in NAMES:
             self._maps.rebuild(name, self._store.lines.source(name))
+        self._settler.settle()
         self._reload_dovecot()
         return last
 

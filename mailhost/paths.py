@@ -100,6 +100,31 @@ class Paths:
         return self.queue / "private" / "from-lists"
 
     @property
+    def ftp(self) -> Path:
+        """ProFTPD's configuration, host keys, who may log in, and what it remembers."""
+        return self.root / "ftp"
+
+    @property
+    def ftp_conf(self) -> Path:
+        """ProFTPD's main file, for `-c`."""
+        return self.ftp / "proftpd.conf"
+
+    @property
+    def ftp_users(self) -> Path:
+        """ProFTPD's AuthUserFile: the accounts with FTP switched on, a line each."""
+        return self.ftp / "users"
+
+    @property
+    def ftp_groups(self) -> Path:
+        """ProFTPD's AuthGroupFile: which of these accounts see all archives of their domain."""
+        return self.ftp / "groups"
+
+    @property
+    def ftp_scoreboard(self) -> Path:
+        """Where ProFTPD says who is logged in; ftpwho(1) reads it."""
+        return self.ftp / "scoreboard"
+
+    @property
     def log(self) -> Path:
         """The servers' logs."""
         return self.root / "log"

@@ -1,4 +1,4 @@
-"""Postfix's and Dovecot's configuration, from the templates beside this file.
+"""Postfix's, Dovecot's and ProFTPD's configuration, from the templates beside this file.
 
 A template is the file itself, every setting explained above it; `{{ name }}` is
 filled in. Dovecot's language differs from version to version, so there is a
@@ -11,6 +11,9 @@ import hashlib
 import ipaddress
 import re
 from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from mailhost import programs
 from mailhost.config import HostConfig
@@ -58,7 +61,7 @@ def fill(template: str, values: dict[str, str]) -> str:
 
 
 def render(root: Path, config: HostConfig) -> list[Path]:
-    """Write both servers' configuration below `root` and return the files."""
+    """Write the servers' configuration below `root` and return the files."""
     paths = Paths(root)
     values = _values(paths, config)
     dovecot = _HERE / "dovecot" / dovecot_version()
@@ -71,6 +74,8 @@ def render(root: Path, config: HostConfig) -> list[Path]:
         _write(
             paths.dovecot / "dovecot-sql.conf.ext", dovecot / "dovecot-sql.conf.ext", values, 0o600
         ),
+        _write(paths.ftp / "sftp.conf", _HERE / "proftpd" / "sftp.conf", values, 0o600),
+        _write(paths.ftp_conf, _HERE / "proftpd" / "proftpd.conf", values, 0o600),
     ]
 
 
@@ -108,7 +113,32 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         "failure_delay": "2 secs" if config.slow_guessing else "0",
         "own_name_maps": _own_name_map(config),
         "lmtp_listener": _lmtp_listener(config),
+    } | _ftp_values(paths, config)
+
+
+def _ftp_values(paths: Paths, config: HostConfig) -> dict[str, str]:
+    everywhere = config.login_listen == "*"
+    first, _, last = config.ftp_passive_ports.partition("-")
+    ipv6 = everywhere or ipaddress.ip_address(config.login_listen).version == 6
+    masquerade = f"MasqueradeAddress {config.ftp_address}"
+    return {
+        "ftp_default_address": "0.0.0.0" if everywhere else config.login_listen,  # noqa: S104
+        "ftp_bind_tight": "off" if everywhere else "on",
+        "ftp_ipv6": "on" if ipv6 else "off",
+        "ftp_tls_required": "off" if config.plaintext_login else "on",
+        "tls_key_type": _key_type(paths.tls / "server.pem"),
+        "ftp_passive_first": first,
+        "ftp_passive_last": last,
+        "ftp_masquerade": masquerade if config.ftp_address else "# (ftp_address is empty)",
+        "ftp_ban": "on" if config.slow_guessing else "off",
+        "include_sftp": f"Include {paths.ftp / 'sftp.conf'}" if config.sftp_port else "# (none)",
     }
+
+
+def _key_type(pem: Path) -> str:
+    """Return which kind of key the server's certificate has, as ProFTPD's settings call it."""
+    key = serialization.load_pem_private_key(pem.read_bytes(), password=None)
+    return "RSA" if isinstance(key, RSAPrivateKey) else "EC"
 
 
 def _protocols(listen: str) -> str:

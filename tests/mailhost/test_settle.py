@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from mailhost import differences
+from mailhost.config import HostConfig
 from mailhost.dovecot import Doveadm
+from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths
 from mailhost.records import Entry, Mailbox
@@ -32,7 +34,13 @@ class Place:
         for directory in (self.paths.mail, self.paths.trash, self.paths.store.parent):
             directory.mkdir()
         self.store = Store(self.paths.store)
-        self.settler = Settler(self.paths, self.store, Maps(self.paths), Doveadm(self.paths))
+        self.settler = Settler(
+            self.paths,
+            self.store,
+            Maps(self.paths),
+            Doveadm(self.paths),
+            Ftp(self.paths, HostConfig("mail1.plusmail.test")),
+        )
         self.take(Entry(BOX.key, 1, BOX))
         self.deliver("early")
 
