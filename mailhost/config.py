@@ -101,9 +101,7 @@ class HostConfig:
         "port of login-listen where other machines may deliver by LMTP, unchecked; 0: none"
         " (Postfix itself needs no port for it)",
     )
-    ftp_port: int = _setting(
-        2121, "PORT", "port for FTP, with explicit TLS (usually 21); 0: none"
-    )
+    ftp_port: int = _setting(2121, "PORT", "port for FTP, with explicit TLS (usually 21); 0: none")
     sftp_port: int = _setting(
         2122, "PORT", "port for SFTP (such as 2222, 22 being the system's own); 0: none"
     )

@@ -137,15 +137,13 @@ class Confirmer:
         return ""
 
     def _wrong_in_ftp(self, names: Sequence[str]) -> dict[str, str]:
-        """Return what is wrong about these accounts in ProFTPD's file, and have it mended."""
+        """Return what is wrong about these accounts in ProFTPD's database, and have it mended."""
         if not names:
             return {}
-        wanted = {name: self._ftp.line(user) for name, user in self._store.ftp.of(names).items()}
-        held = self._ftp.held(names)
+        wanted, held = self._store.ftp.of(names), self._ftp.of(names)
         wrong = [name for name in names if wanted.get(name) != held.get(name)]
-        if wrong:
-            self._store.ftp.mark_outdated()
-        return dict.fromkeys(wrong, "ProFTPD's file says something else about the account")
+        self._store.ftp.mark_dirty(wrong)
+        return dict.fromkeys(wrong, "ProFTPD's database says something else about the account")
 
     def _idle(self, entry: Entry) -> str:
         """Say why a record that is written everywhere takes no mail yet."""

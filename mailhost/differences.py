@@ -16,6 +16,7 @@ from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.store import Store
+from mailhost.store.ftp import FtpUser
 
 Line = tuple[str, str]
 
@@ -60,15 +61,14 @@ def of_maps(store: Store, maps: Maps) -> Iterator[Difference]:
 
 
 def of_ftp(store: Store, ftp: Ftp) -> Iterator[Difference]:
-    """Compare ProFTPD's file of accounts with what it shall hold; no hash is shown."""
-    wanted = (ftp.line(user) for user in store.ftp.all())
-    yield from merge("ftp", map(_account, wanted), map(_account, ftp.lines()))
+    """Compare ProFTPD's database of accounts with what it shall hold."""
+    yield from merge("ftp", map(_account, store.ftp.all()), map(_account, ftp.all()))
 
 
-def _account(line: str) -> Line:
+def _account(user: FtpUser) -> Line:
     """Return an account's name, and its line for comparison; of the hash only a digest."""
-    name, hashed, *rest = line.rstrip("\n").split(":")
-    return name, ":".join([hashlib.sha256(hashed.encode()).hexdigest()[:12], *rest])
+    digest = hashlib.sha256(user.password_hash.encode()).hexdigest()[:12]
+    return user.name, f"{digest} {user.home}{' fixed' if user.fixed else ''}"
 
 
 def of_projections(store: Store) -> Iterator[Difference]:

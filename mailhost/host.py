@@ -108,7 +108,7 @@ class Host:
 
     @cached_property
     def _ftp(self) -> Ftp:
-        return Ftp(self.paths, self.config)
+        return Ftp(self.paths)
 
     @cached_property
     def _settler(self) -> Settler:
@@ -246,8 +246,7 @@ class Host:
         for name in NAMES:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
                 self._maps.rebuild(name, self._store.lines.source(name))
-        if found:
-            self._store.ftp.mark_outdated()
+        self._store.ftp.mark_dirty(item.key for item in found if item.where == "ftp")
         self._trash_strays()
         self._settler.settle()
         return found

@@ -33,7 +33,7 @@ from cryptography.x509.oid import NameOID
 from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
-from mailhost.host import Busy, Host
+from mailhost.ftp import Ftp
 from mailhost.maps import Maps
 from mailhost.paths import Paths, suitable_root
 from mailhost.processes import OWN_MODULES, master
@@ -44,8 +44,8 @@ from mailhost.store import Store
 SERVERS = ("policy", "lists", "postfix", "dovecot", "ftp")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
-#: What proftpd-mod-crypto brings.
-FTP_MODULE = Path("/usr/lib/proftpd/mod_sftp.so")
+#: What proftpd-mod-crypto and proftpd-mod-sqlite bring.
+FTP_MODULES = [Path("/usr/lib/proftpd") / f"mod_{name}.so" for name in ("sftp", "sql_sqlite")]
 
 
 _EARLIER = "%s was made by an earlier version: run init again first."
@@ -79,9 +79,9 @@ def missing_for(server: str) -> str | None:
     if server != "ftp":
         return missing_programs()
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    if not shutil.which("proftpd", path=path) or not FTP_MODULE.exists():
+    if not shutil.which("proftpd", path=path) or not all(module.exists() for module in FTP_MODULES):
         return (
-            "Not installed: ProFTPD with its SFTP (Debian: proftpd-core, proftpd-mod-crypto)."
+            "Not installed: ProFTPD (Debian: proftpd-core, proftpd-mod-crypto, proftpd-mod-sqlite)."
             " Mail works without it; init --ftp-port 0 --sftp-port 0 says that none is wanted."
         )
     return None if os.geteuid() == 0 else "ProFTPD has to be started by root."
@@ -112,12 +112,10 @@ def init(root: Path, config: HostConfig) -> None:
         maps = Maps(paths)
         for name in maps.missing():
             maps.rebuild(name, store.lines.source(name))
-        # Its lines follow from settings too.
-        store.ftp.mark_outdated()
+        if not paths.ftp_accounts.exists():
+            users = {user.name: user for user in store.ftp.all()}
+            Ftp(paths).put(users, users)
     maps.ensure_sni()
-    # Whoever holds the lock now does the same before its next batch.
-    with suppress(Busy), Host(paths.root) as host, host.lock():
-        host.apply([])
 
 
 def _make_directories(paths: Paths, config: HostConfig) -> None:

@@ -110,14 +110,9 @@ class Paths:
         return self.ftp / "proftpd.conf"
 
     @property
-    def ftp_users(self) -> Path:
-        """ProFTPD's AuthUserFile: the accounts with FTP switched on, a line each."""
-        return self.ftp / "users"
-
-    @property
-    def ftp_groups(self) -> Path:
-        """ProFTPD's AuthGroupFile: which of these accounts see all archives of their domain."""
-        return self.ftp / "groups"
+    def ftp_accounts(self) -> Path:
+        """The SQLite database that ProFTPD reads: the accounts with FTP switched on."""
+        return self.ftp / "accounts.db"
 
     @property
     def ftp_scoreboard(self) -> Path:

@@ -43,9 +43,7 @@ log = logging.getLogger(__name__)
 class Settler:
     """Brings maps, sessions and directories of one server to what its store says."""
 
-    def __init__(
-        self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp
-    ) -> None:
+    def __init__(self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp) -> None:
         """Take what it works with. `instants` are called between steps, for tests."""
         self._paths = paths
         self._store = store
@@ -110,11 +108,12 @@ class Settler:
     # FTP
 
     def _write_ftp(self) -> None:
-        if not self._store.ftp.outdated():
+        names = self._store.ftp.dirty()
+        if not names:
             return
-        self._ftp.write(self._store.ftp.all())
+        self._ftp.put(names, self._store.ftp.of(names))
         self.at("ftp written")
-        self._store.ftp.forget_outdated()
+        self._store.ftp.forget_dirty()
 
     # Sessions
 

@@ -94,34 +94,40 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         if name not in ("homes_root", "certificates")
     }
     policy_key = paths.policy_key.read_text().strip()
-    return values | {
-        "root": str(paths.root),
-        "store": str(paths.store),
-        "instance": "plusmail-" + config.hostname.partition(".")[0],
-        "inet_protocols": _protocols(config.smtp_listen),
-        "smtp_service": _smtp_service(config, config.smtp_port),
-        "submission_service": _smtp_service(config, config.submission_port),
-        "no_submission": "" if config.submission_port else "# ",
-        "submissions_service": _smtp_service(config, config.submissions_port),
-        "no_submissions": "" if config.submissions_port else "# ",
-        "policy_key": policy_key,
-        # Not the key itself: who hears that one must not learn about passwords by it.
-        "hash_nonce": hashlib.sha256(b"nonce of " + policy_key.encode()).hexdigest(),
-        "dovecot_listen": "*, ::" if config.login_listen == "*" else config.login_listen,
-        "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
-        "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",
-        "failure_delay": "2 secs" if config.slow_guessing else "0",
-        "own_name_maps": _own_name_map(config),
-        "lmtp_listener": _lmtp_listener(config),
-    } | _ftp_values(paths, config)
+    return (
+        values
+        | {
+            "root": str(paths.root),
+            "store": str(paths.store),
+            "instance": "plusmail-" + config.hostname.partition(".")[0],
+            "inet_protocols": _protocols(config.smtp_listen),
+            "smtp_service": _smtp_service(config, config.smtp_port),
+            "submission_service": _smtp_service(config, config.submission_port),
+            "no_submission": "" if config.submission_port else "# ",
+            "submissions_service": _smtp_service(config, config.submissions_port),
+            "no_submissions": "" if config.submissions_port else "# ",
+            "policy_key": policy_key,
+            # Not the key itself: who hears that one must not learn about passwords by it.
+            "hash_nonce": hashlib.sha256(b"nonce of " + policy_key.encode()).hexdigest(),
+            "dovecot_listen": "*, ::" if config.login_listen == "*" else config.login_listen,
+            "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
+            "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",
+            "failure_delay": "2 secs" if config.slow_guessing else "0",
+            "own_name_maps": _own_name_map(config),
+            "lmtp_listener": _lmtp_listener(config),
+        }
+        | _ftp_values(paths, config)
+    )
 
 
 def _ftp_values(paths: Paths, config: HostConfig) -> dict[str, str]:
+    homes = config.homes_root or str(paths.root / "homes")
     everywhere = config.login_listen == "*"
     first, _, last = config.ftp_passive_ports.partition("-")
     ipv6 = everywhere or ipaddress.ip_address(config.login_listen).version == 6
     masquerade = f"MasqueradeAddress {config.ftp_address}"
     return {
+        "homes": homes,
         "ftp_default_address": "0.0.0.0" if everywhere else config.login_listen,  # noqa: S104
         "ftp_bind_tight": "off" if everywhere else "on",
         "ftp_ipv6": "on" if ipv6 else "off",

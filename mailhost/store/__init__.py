@@ -3,8 +3,8 @@
 Every record remembers the number of the change that wrote it and the newest
 wins, a deletion included. What follows from records (mailboxes, addresses, what
 each Postfix map shall hold) is brought up to date in the same transaction, and
-so is the list of what then remains to be done outside: `dirty` map keys, whether
-ProFTPD's file is outdated, names to `kick`, mailboxes `closing` or `restoring`.
+so is the list of what then remains to be done outside: `dirty` map keys,
+`ftp_dirty` accounts, names to `kick`, mailboxes `closing` or `restoring`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Store(Database):
                     self.projections.fill(entry)
                 last = some[-1].change
         self.projections.derive_all()
-        self.ftp.mark_outdated()
+        self.ftp.mark_dirty(user.name for user in self.ftp.all())
         return last
 
     def remove_trash(self, mailbox_ids: Sequence[str]) -> None:

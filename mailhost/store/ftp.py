@@ -1,7 +1,7 @@
-"""Who may log in by FTP, and whether ProFTPD's file of them may be out of date.
+"""Who may log in by FTP, and of whom ProFTPD may still hold something else.
 
 The view ftp_user of schema.sql says the former. The latter is remembered in the transaction
-that changes it, and forgotten once the file is written.
+that changes it, and forgotten once ProFTPD's database has it.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ class FtpUsers:
         return self.of(names)
 
     def mark_changed(self, before: dict[str, FtpUser], after: dict[str, FtpUser]) -> None:
-        """Mark the file as outdated if anything differs.
+        """Mark as dirty what differs between two answers of `of`.
 
-        Whose session has to end is marked as well: who may no longer log in, or sees something
-        else now.
+        Whose sessions have to end is marked as well: who may no longer log in, or by another
+        password, or sees something else now.
         """
-        if before == after:
-            return
-        self.mark_outdated()
+        names = before.keys() | after.keys()
+        self.mark_dirty(name for name in names if before.get(name) != after.get(name))
         gone = [(name,) for name, user in before.items() if after.get(name) != user]
         self._db.executemany("INSERT OR IGNORE INTO kick VALUES (?)", gone)
 
-    def mark_outdated(self) -> None:
-        """Remember that the file has to be written."""
-        self._db.execute("INSERT OR IGNORE INTO ftp_outdated VALUES (1)")
+    def mark_dirty(self, names: Iterable[str]) -> None:
+        """Remember names about which ProFTPD's database may be wrong."""
+        rows = ((name,) for name in names)
+        self._db.executemany("INSERT OR IGNORE INTO ftp_dirty VALUES (?)", rows)
 
-    def outdated(self) -> bool:
-        """Say whether the file has to be written."""
-        return self._db.execute("SELECT 1 FROM ftp_outdated").fetchone() is not None
+    def dirty(self) -> list[str]:
+        """Return these names."""
+        return [row[0] for row in self._db.execute("SELECT name FROM ftp_dirty")]
 
-    def forget_outdated(self) -> None:
-        """The file is written."""
-        self._db.execute("DELETE FROM ftp_outdated")
+    def forget_dirty(self) -> None:
+        """ProFTPD's database is right about all of them."""
+        self._db.execute("DELETE FROM ftp_dirty")

@@ -82,8 +82,8 @@ CREATE TABLE dirty (
     PRIMARY KEY (map, key)
 ) STRICT, WITHOUT ROWID;
 
--- Holds a row while ProFTPD's file of accounts may not be what the view ftp_user says.
-CREATE TABLE ftp_outdated (yes INTEGER PRIMARY KEY CHECK (yes = 1)) STRICT;
+-- Mailbox names about which ProFTPD's database may not say what the view ftp_user does.
+CREATE TABLE ftp_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
 -- Mailbox names whose open sessions have to end.
 CREATE TABLE kick (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from mailhost import differences
-from mailhost.config import HostConfig
 from mailhost.dovecot import Doveadm
 from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
@@ -39,7 +38,7 @@ class Place:
             self.store,
             Maps(self.paths),
             Doveadm(self.paths),
-            Ftp(self.paths, HostConfig("mail1.plusmail.test")),
+            Ftp(self.paths),
         )
         self.take(Entry(BOX.key, 1, BOX))
         self.deliver("early")

@@ -1,10 +1,10 @@
--- FTP: a mailbox may have it switched on, and ProFTPD's file of accounts follows.
+-- FTP: a mailbox may have it switched on, and ProFTPD's database of accounts follows.
 
 ALTER TABLE mailbox ADD COLUMN ftp INTEGER NOT NULL DEFAULT 0 CHECK (ftp IN (0, 1));
 CREATE INDEX mailbox_with_ftp ON mailbox (domain, name) WHERE ftp = 1;
 
--- Holds a row while ProFTPD's file of accounts may not be what the view ftp_user says.
-CREATE TABLE ftp_outdated (yes INTEGER PRIMARY KEY CHECK (yes = 1)) STRICT;
+-- Mailbox names about which ProFTPD's database may not say what the view ftp_user does.
+CREATE TABLE ftp_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
 -- Who may log in by FTP: only where the domain is hosted and has a home. `fixed`: all archives
 -- of the domain are its to see.
