@@ -81,8 +81,16 @@ def may_take_back(domain: Domain, change: Change) -> bool:
         return change.creates
     if change.creates or change.removes:
         return may_change_accounts(domain)
-    # A new password is all that the owner can change, and it stands in neither of the two.
-    return bool(change.before == change.after)
+    # Besides a new password, which stands in neither of the two, FTP is the owner's to switch.
+    return change.before == change.after or (switches_ftp(change) and may_change_accounts(domain))
+
+
+def switches_ftp(change: Change) -> bool:
+    """Whether the change switches an account's FTP, and does nothing else but renew a password."""
+    before, after = dict(change.before or {}), dict(change.after or {})
+    # Records once did not say.
+    had, has = before.pop("ftp", False), after.pop("ftp", False)
+    return had != has and before == after != {}
 
 
 def require_self_service(domain: Domain) -> None:

@@ -67,6 +67,7 @@ class Listed(NamedTuple):
     name: str
     fixed: bool
     no_password: bool
+    ftp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ class Row:
     def no_password(self) -> bool:
         """Whether nobody knows its password."""
         return self.account.no_password
+
+    @property
+    def ftp(self) -> bool:
+        """Whether it has FTP, or will have it."""
+        return self.account.ftp
 
     @property
     def take_back(self) -> bool:
@@ -124,6 +130,7 @@ class _Look(NamedTuple):
     passed_by: bool
     fixed: bool
     no_password: bool
+    ftp: bool
     take_back: bool
     level: str
     news: _News | None
@@ -143,7 +150,8 @@ def draw(rows: Sequence[Row], domain: Domain, request: HttpRequest) -> SafeStrin
 def _line(row: Row, page: tuple[str | None, str, bool, bool], form: dict[str, str]) -> SafeString:
     """Return one line; `form` fills what is needed to take a change back."""
     account, change = row.account, row.progress.change
-    shown = bool(row.addresses), row.passed_by, account.fixed, account.no_password, row.take_back
+    kind = account.fixed, account.no_password, account.ftp
+    shown = bool(row.addresses), row.passed_by, *kind, row.take_back
     level = row.fill.level if row.fill else ""
     slots = {"name": account.name, "id": account.pk, "addresses": ", ".join(row.addresses)}
     if row.fill is not None:

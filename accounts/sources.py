@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain, Plan, limits_in
 from accounts.names import readable_domain
+from accounts.roles import switches_ftp
 from mailhost.records import HostedDomain, Mailbox, PlanLimits
 from propagation.models import Change, MailServer, parts
 
@@ -136,7 +137,7 @@ class MailboxSource:
             for account in accounts:
                 account.forget()
         elif isinstance(was, Mailbox):
-            accounts.update(password_hash=was.password_hash, **limits_in(was))
+            accounts.update(password_hash=was.password_hash, ftp=was.ftp, **limits_in(was))
 
     def check(self, change: Change) -> None:
         """Nothing is left to judge: an account may always stay as it is."""
@@ -162,6 +163,7 @@ class MailboxSource:
                 server_id=account.server_id,
                 name=account.name,
                 password_hash=account.password_hash,
+                ftp=account.ftp,
                 **account.own_limits(),
             )
             for account in accounts
@@ -177,6 +179,10 @@ class MailboxSource:
             return _("Delete the account %(name)s") % name
         if change.renews_password:
             return _("Change the password of %(name)s") % name
+        if switches_ftp(change):
+            if change.after and change.after["ftp"]:
+                return _("Switch on FTP for %(name)s") % name
+            return _("Switch off FTP for %(name)s") % name
         return _("Change the account %(name)s") % name
 
 

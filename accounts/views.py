@@ -192,7 +192,7 @@ def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Any]:
     if text := listing.text():
         accounts = accounts.filter(name__contains=text.partition("@")[0])
     listed = accounts.annotate(pinned=pinned, no_password=no_password)
-    columns = listed.values_list("pk", "name", "pinned", "no_password")
+    columns = listed.values_list("pk", "name", "pinned", "no_password", "ftp")
     return Paginator(columns, PAGE_SIZE).get_page(number)
 
 

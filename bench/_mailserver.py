@@ -33,6 +33,8 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
         pop3s_port=pop3s,
         imap_port=imap,
         imaps_port=imaps,
+        ftp_port=0,
+        sftp_port=0,
         slow_guessing=False,
         outbound="error:5.7.1 No mail leaves",
     )
@@ -40,9 +42,9 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
     with Host(root) as host, host.lock():
         host.load(records)
     with ExitStack() as stack:
-        for server in instance.SERVERS:
+        for server in instance.wanted(config):
             stack.enter_context(_running(root, server))
-        for server in instance.SERVERS:
+        for server in instance.wanted(config):
             if problem := instance.wait_until_answering(root, server, seconds=60):
                 raise RuntimeError(f"{server} {problem}")
         yield config

@@ -1,6 +1,6 @@
 """How one mail server is set up: names, ports, limits; kept as `host.json` in its root.
 
-Every value ends up in a Postfix or Dovecot file, so each has a form of its own
+Every value ends up in a Postfix, Dovecot or ProFTPD file, so each has a form of its own
 and a wrong one is refused before anything is rendered.
 """
 
@@ -28,6 +28,21 @@ _OUTBOUND = re.compile(
 # What a new server had before customers could send by it: below what an account may send today,
 # or no more than that, so that Postfix would answer before the policy daemon.
 _BEFORE_SENDING = {"message_size_limit": 10 * 1024 * 1024, "max_recipients": 100}
+
+
+_PORTS = re.compile(r"\A([0-9]{4,5})-([0-9]{4,5})\Z")
+# Ports of which any may be 0: not listened on.
+_OPTIONAL_PORTS = (
+    "submission",
+    "submissions",
+    "pop3",
+    "pop3s",
+    "imap",
+    "imaps",
+    "lmtp",
+    "ftp",
+    "sftp",
+)
 
 
 class ConfigError(HostError):
@@ -63,7 +78,7 @@ class HostConfig:
     login_listen: str = _setting(
         "127.0.0.1",
         "IP",
-        "where Dovecot takes logins by POP3 and IMAP: one IP address, or * for all",
+        "where logins by POP3, IMAP, FTP and SFTP are taken: one IP address, or * for all",
     )
     smtp_port: int = _setting(
         2525, "PORT", "port for mail from other servers (the Internet uses 25)"
@@ -85,6 +100,22 @@ class HostConfig:
         "PORT",
         "port of login-listen where other machines may deliver by LMTP, unchecked; 0: none"
         " (Postfix itself needs no port for it)",
+    )
+    ftp_port: int = _setting(2121, "PORT", "port for FTP, with explicit TLS (usually 21); 0: none")
+    sftp_port: int = _setting(
+        2122, "PORT", "port for SFTP (such as 2222, 22 being the system's own); 0: none"
+    )
+    ftp_passive_ports: str = _setting(
+        "11000-11999",
+        "FIRST-LAST",
+        "ports of login-listen where FTP's data connections come in; a firewall has to let them"
+        " through",
+    )
+    ftp_address: str = _setting(
+        "",
+        "IP",
+        "the address that FTP clients are told for data connections, where this machine has"
+        " another one behind NAT; empty: the one they came to",
     )
     policy_port: int = _setting(
         2400,
@@ -185,13 +216,15 @@ class HostConfig:
         _must(_listenable(self.login_listen), "login_listen")
         _must(0 < self.smtp_port <= 65535, "smtp_port")
         _must(0 < self.policy_port <= 65535, "policy_port")
-        for name in ("submission", "submissions", "pop3", "pop3s", "imap", "imaps", "lmtp"):
+        for name in _OPTIONAL_PORTS:
             _must(0 <= getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         _must(1 <= self.mail_uid < 2**31, "mail_uid")
         _must(1 <= self.mail_gid < 2**31, "mail_gid")
         # FTP's sessions run by these: they must reach neither mail nor anything of root's.
         _must(1 <= self.home_uid < 2**31 and self.home_uid != self.mail_uid, "home_uid")
         _must(1 <= self.home_gid < 2**31 and self.home_gid != self.mail_gid, "home_gid")
+        _must(_port_range(self.ftp_passive_ports), "ftp_passive_ports")
+        _must(not self.ftp_address or _address(self.ftp_address), "ftp_address")
         _must(10_000 <= self.message_size_limit < 2**31, "message_size_limit")
         _must(0 <= self.trash_reserve < 2**40, "trash_reserve")
         _must(1 <= self.max_recipients <= 100_000, "max_recipients")
@@ -246,8 +279,15 @@ def _of_today(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listenable(text: str) -> bool:
-    if text == "*":
-        return True
+    return text == "*" or _address(text)
+
+
+def _port_range(text: str) -> bool:
+    match = _PORTS.match(text)
+    return match is not None and 1024 <= int(match[1]) <= int(match[2]) <= 65535
+
+
+def _address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:

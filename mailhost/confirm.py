@@ -12,6 +12,7 @@ from typing import Self
 
 from mailhost import dovecot
 from mailhost.dovecot import Doveadm, NoAnswer, User
+from mailhost.ftp import Ftp
 from mailhost.maps import MapError, Maps, answers
 from mailhost.records import Address, Entry, Mailbox, MailingList, list_addresses
 from mailhost.store import Store, derived_addresses
@@ -22,8 +23,9 @@ Place = tuple[str, str]
 class Confirmer:
     """Asks one server's backends about entries that the store has taken; to be used once."""
 
-    def __init__(self, store: Store, maps: Maps, doveadm: Doveadm) -> None:
+    def __init__(self, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp) -> None:
         """Take what it asks."""
+        self._ftp = ftp
         self._store = store
         self._maps = maps
         self._doveadm = doveadm
@@ -66,11 +68,13 @@ class Confirmer:
             users, deaf = ahead | dovecot.users(asked), ""
         except NoAnswer as error:
             users, deaf = {}, f"Dovecot did not answer: {error}"
+        outdated = self._wrong_in_ftp([_name(entry) for entry in entries if _is_mailbox(entry)])
         problems: dict[str, str] = {}
         for entry in entries:
             problem = silent or self._differs(places[entry.key], wanted, found) or self._idle(entry)
             if not problem and _is_mailbox(entry):
                 problem = deaf or self._wrong_user(entry, users)
+                problem = problem or outdated.get(_name(entry), "")
             if problem:
                 problems[entry.key] = problem
         return problems
@@ -131,6 +135,15 @@ class Confirmer:
                 self._store.lines.mark_dirty([place])
                 return f"Postfix gives another answer for {place[1]}"
         return ""
+
+    def _wrong_in_ftp(self, names: Sequence[str]) -> dict[str, str]:
+        """Return what is wrong about these accounts in ProFTPD's database, and have it mended."""
+        if not names:
+            return {}
+        wanted, held = self._store.ftp.of(names), self._ftp.of(names)
+        wrong = [name for name in names if wanted.get(name) != held.get(name)]
+        self._store.ftp.mark_dirty(wrong)
+        return dict.fromkeys(wrong, "ProFTPD's database says something else about the account")
 
     def _idle(self, entry: Entry) -> str:
         """Say why a record that is written everywhere takes no mail yet."""

@@ -6,14 +6,17 @@ mailboxes is compared without holding it in memory.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost import grammar
+from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.store import Store
+from mailhost.store.ftp import FtpUser
 
 Line = tuple[str, str]
 
@@ -55,6 +58,17 @@ def of_maps(store: Store, maps: Maps) -> Iterator[Difference]:
     for name in NAMES:
         contents = iter(()) if name in missing else maps.contents(name)
         yield from merge(f"map {name}", store.lines.all(name), contents)
+
+
+def of_ftp(store: Store, ftp: Ftp) -> Iterator[Difference]:
+    """Compare ProFTPD's database of accounts with what it shall hold."""
+    yield from merge("ftp", map(_account, store.ftp.all()), map(_account, ftp.all()))
+
+
+def _account(user: FtpUser) -> Line:
+    """Return an account's name, and its line for comparison; of the hash only a digest."""
+    digest = hashlib.sha256(user.password_hash.encode()).hexdigest()[:12]
+    return user.name, f"{digest} {user.home}{' fixed' if user.fixed else ''}"
 
 
 def of_projections(store: Store) -> Iterator[Difference]:

@@ -31,6 +31,7 @@ from mailhost.confirm import Confirmer
 from mailhost.differences import Difference
 from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.errors import HostError, host_errors
+from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.records import Entry, HostedDomain, Record
@@ -90,7 +91,7 @@ class Host:
 
     def close(self) -> None:
         """Close the store; the next call opens it again."""
-        for name in ("_store", "_settler"):
+        for name in ("_store", "_settler", "_ftp"):
             part = self.__dict__.pop(name, None)
             if isinstance(part, Store):
                 part.close()
@@ -106,8 +107,12 @@ class Host:
         return Store(self.paths.store)
 
     @cached_property
+    def _ftp(self) -> Ftp:
+        return Ftp(self.paths)
+
+    @cached_property
     def _settler(self) -> Settler:
-        return Settler(self.paths, self._store, self._maps, self._doveadm)
+        return Settler(self.paths, self._store, self._maps, self._doveadm, self._ftp)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -145,7 +150,7 @@ class Host:
         self._require_lock()
         problem = self._settler.settle()
         batch = Batch(self._store, entries)
-        with Confirmer(self._store, self._maps, self._doveadm) as confirmer:
+        with Confirmer(self._store, self._maps, self._doveadm, self._ftp) as confirmer:
             if batch.write(self.config.hostname, self._now()):
                 confirmer.ask_ahead(batch.taken)
                 problem = self._settler.settle()
@@ -237,6 +242,7 @@ class Host:
         return [
             *differences.of_projections(self._store),
             *differences.of_maps(self._store, self._maps),
+            *differences.of_ftp(self._store, self._ftp),
             *differences.of_directories(self._store, self.paths),
             *differences.of_homes(self._store, self._homes_root),
         ]
@@ -256,6 +262,7 @@ class Host:
         for name in NAMES:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
                 self._maps.rebuild(name, self._store.lines.source(name))
+        self._store.ftp.mark_dirty(item.key for item in found if item.where == "ftp")
         self._trash_strays()
         if any(item.where == "home" for item in found):
             for _, home in self._store.projections.homes():
@@ -296,6 +303,7 @@ class Host:
             last = self._store.load(records, first)
         for name in NAMES:
             self._maps.rebuild(name, self._store.lines.source(name))
+        self._settler.settle()
         self._reload_dovecot()
         return last
 

@@ -1,4 +1,4 @@
-"""A private Postfix, Dovecot and policy daemon, made, started, stopped and asked below one root.
+"""A private Postfix, Dovecot, ProFTPD and our daemons: made, run and asked below one root.
 
 Nothing outside the root is written and no system service is touched. Postfix's
 master has to be started by root; everything else follows from that.
@@ -25,13 +25,16 @@ from types import FrameType
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from mailhost import homes
 from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
+from mailhost.ftp import Ftp
 from mailhost.maps import Maps
 from mailhost.paths import Paths, suitable_root
 from mailhost.processes import OWN_MODULES, master
@@ -41,9 +44,14 @@ from mailhost.usage.database import UsageDatabase
 from mailhost.usage.dict import NOTHING, PING
 
 #: In the order to start them: without the policy daemon Postfix lets nobody send.
-SERVERS = ("policy", "lists", "usage", "postfix", "dovecot")
+SERVERS = ("policy", "lists", "usage", "postfix", "dovecot", "ftp")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
+#: What proftpd-mod-crypto and proftpd-mod-sqlite bring.
+FTP_MODULES = [Path("/usr/lib/proftpd") / f"mod_{name}.so" for name in ("sftp", "sql_sqlite")]
+
+
+_EARLIER = "%s was made by an earlier version: run init again first."
 
 
 class InstanceError(HostError):
@@ -66,6 +74,28 @@ def missing_programs() -> str | None:
     return None
 
 
+def missing_for(server: str) -> str | None:
+    """Say in one sentence what has to be installed before this server can run, or None.
+
+    FTP alone needs ProFTPD: mail works without it.
+    """
+    if server != "ftp":
+        return missing_programs()
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    if not shutil.which("proftpd", path=path) or not all(module.exists() for module in FTP_MODULES):
+        return (
+            "Not installed: ProFTPD (Debian: proftpd-core, proftpd-mod-crypto, proftpd-mod-sqlite)."
+            " Mail works without it; init --ftp-port 0 --sftp-port 0 says that none is wanted."
+        )
+    return None if os.geteuid() == 0 else "ProFTPD has to be started by root."
+
+
+def wanted(config: HostConfig) -> tuple[str, ...]:
+    """Return which of SERVERS are to run: ftp only where it has a port."""
+    ftp = config.ftp_port or config.sftp_port
+    return tuple(server for server in SERVERS if server != "ftp" or ftp)
+
+
 def init(root: Path, config: HostConfig) -> None:
     """Make directories, store, maps, configuration and a self-signed certificate.
 
@@ -79,6 +109,7 @@ def init(root: Path, config: HostConfig) -> None:
     _make_policy_key(paths.policy_key)
     if not (paths.tls / "server.pem").exists():
         _self_sign(paths.tls / "server.pem", config.hostname)
+    _make_host_keys(paths)
     render(paths.root, config)
     UsageDatabase(paths.usage_db).close()
     with closing(Store(paths.store)) as store:
@@ -88,6 +119,9 @@ def init(root: Path, config: HostConfig) -> None:
         homes_root = homes.root_of(paths.root, config)
         for _, home in store.projections.homes():
             homes.make(homes_root, config, home)
+        if not paths.ftp_accounts.exists():
+            users = {user.name: user for user in store.ftp.all()}
+            Ftp(paths).put(users, users)
     maps.ensure_sni()
 
 
@@ -124,6 +158,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.lists: (0, 0, 0o700),
         paths.archive: (0, 0, 0o700),
         paths.usage: (0, 0, 0o700),
+        paths.ftp: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)
@@ -137,6 +172,26 @@ def _make_policy_key(target: Path) -> None:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
+
+
+def _make_host_keys(paths: Paths) -> None:
+    """Write the keys by which SFTP clients know the server, unless there are some."""
+    ed25519_key, ecdsa_key = paths.ftp / "host_ed25519", paths.ftp / "host_ecdsa"
+    if not ed25519_key.exists():
+        _write_key(ed25519_key, ed25519.Ed25519PrivateKey.generate(), PrivateFormat.OpenSSH)
+    if not ecdsa_key.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        _write_key(ecdsa_key, key, PrivateFormat.TraditionalOpenSSL)
+
+
+def _write_key(target: Path, key: PrivateKeyTypes, form: PrivateFormat) -> None:
+    content = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    new = target.with_name(target.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    new.replace(target)
 
 
 def _self_sign(target: Path, hostname: str) -> None:
@@ -176,14 +231,20 @@ def run(root: Path, server: str) -> int:
     server's exit code, 0 after a signal; no process of the server is left then.
     """
     paths = Paths(root.absolute())
-    load_config(paths.root)
-    if problem := missing_programs():
+    config = load_config(paths.root)
+    if server not in wanted(config):
+        raise InstanceError("FTP is switched off here: init --ftp-port or --sftp-port gives ports.")
+    if problem := missing_for(server):
         raise InstanceError(problem)
+    if server == "ftp" and not paths.ftp_conf.exists():
+        raise InstanceError(_EARLIER % paths.root)
     if server in OWN_MODULES and not _made(paths, server):
-        raise InstanceError(f"{paths.root} was made by an earlier version: run init again first.")
+        raise InstanceError(_EARLIER % paths.root)
     with _only_one(paths, server):
         stop(root, server)
-        process = subprocess.Popen(_command(paths, server), start_new_session=True)
+        process = subprocess.Popen(
+            _command(paths, server), cwd=_directory(paths, server), start_new_session=True
+        )
         previous = [signal.signal(number, _tell) for number in (signal.SIGTERM, signal.SIGINT)]
         try:
             return process.wait()
@@ -231,8 +292,10 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
     for each thing asked.
     """
     config = load_config(root.absolute())
+    if server not in wanted(config):
+        return ""
     if not running(root, server):
-        return "is not running"
+        return missing_for(server) or "is not running" if server == "ftp" else "is not running"
     if server == "policy":
         return _policy_problem(Paths(root.absolute()), config, timeout)
     if server == "lists":
@@ -242,8 +305,21 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
     if server == "postfix":
         listen, greeting = config.smtp_listen, b"220 "
         ports = [config.smtp_port, config.submission_port]
+    elif server == "ftp":
+        return _greets(config.login_listen, [config.ftp_port], b"220 ", timeout) or _greets(
+            config.login_listen, [config.sftp_port], b"SSH-2.0-", timeout
+        )
     else:
         listen, ports, greeting = config.login_listen, [config.pop3_port], b"+OK"
+    if problem := _greets(listen, ports, greeting, timeout):
+        return problem
+    if server == "dovecot" and not Doveadm(Paths(root.absolute())).alive(timeout):
+        return "does not answer doveadm"
+    return ""
+
+
+def _greets(listen: str, ports: list[int], greeting: bytes, timeout: float) -> str:
+    """Say why a server does not greet on one of its ports, or "" if it does; 0 is no port."""
     host = "127.0.0.1" if listen == "*" else listen
     for port in filter(None, ports):
         try:
@@ -253,8 +329,6 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
                     return f"gives no greeting on {host} port {port}"
         except OSError as error:
             return f"does not answer on {host} port {port} ({_reason(error)})"
-    if server == "dovecot" and not Doveadm(Paths(root.absolute())).alive(timeout):
-        return "does not answer doveadm"
     return ""
 
 
@@ -325,7 +399,14 @@ def _command(paths: Paths, server: str) -> list[str]:
         return ["postfix", "-c", str(paths.postfix), "start-fg"]
     if server in OWN_MODULES:
         return [sys.executable, "-m", OWN_MODULES[server], str(paths.root)]
+    if server == "ftp":
+        return ["proftpd", "-n", "-q", "-c", str(paths.ftp_conf)]
     return ["dovecot", "-F", "-c", str(paths.dovecot_conf)]
+
+
+def _directory(paths: Paths, server: str) -> Path | None:
+    """Return where a server is started; ProFTPD stays there, and is known by it."""
+    return paths.ftp if server == "ftp" else None
 
 
 def _tell(_number: int, _frame: FrameType | None) -> None:

@@ -120,6 +120,26 @@ class Paths:
         return self.run / "usage"
 
     @property
+    def ftp(self) -> Path:
+        """ProFTPD's configuration, host keys, who may log in, and what it remembers."""
+        return self.root / "ftp"
+
+    @property
+    def ftp_conf(self) -> Path:
+        """ProFTPD's main file, for `-c`."""
+        return self.ftp / "proftpd.conf"
+
+    @property
+    def ftp_accounts(self) -> Path:
+        """The SQLite database that ProFTPD reads: the accounts with FTP switched on."""
+        return self.ftp / "accounts.db"
+
+    @property
+    def ftp_scoreboard(self) -> Path:
+        """Where ProFTPD says who is logged in; ftpwho(1) reads it."""
+        return self.ftp / "scoreboard"
+
+    @property
     def log(self) -> Path:
         """The servers' logs."""
         return self.root / "log"

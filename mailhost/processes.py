@@ -27,6 +27,7 @@ def pid_file(paths: Paths, server: str) -> Path:
         "policy": paths.policy / "policy.pid",
         "lists": paths.lists / "lists.pid",
         "usage": paths.usage / "usage.pid",
+        "ftp": paths.ftp / "proftpd.pid",
     }
     return files[server]
 
@@ -37,11 +38,15 @@ def master(paths: Paths, server: str) -> int | None:
         process = int(pid_file(paths, server).read_text())
         words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
         directory = Path(f"/proc/{process}/cwd").readlink()
+        program = Path(f"/proc/{process}/exe").readlink().name
     except (OSError, ValueError):
         return None
     # Another process may bear the number of one that is gone.
     if server in OWN_MODULES:
         own = words[1:] == [b"-m", OWN_MODULES[server].encode(), bytes(paths.root), b""]
+    elif server == "ftp":
+        # It has written a title over its command line.
+        own = program == "proftpd" and directory == paths.ftp
     elif server == "postfix":
         own = Path(words[0].decode()).name == "master" and directory == paths.queue
     else:

@@ -92,7 +92,8 @@ class Mailbox:
     """A POP account. `mailbox_id` (a new UUID's hex) names its directory for good.
 
     A limit of 0 is the one of the domain's plan. `pop_before_smtp` can switch off for this
-    account what the plan allows, never the other way.
+    account what the plan allows, never the other way. `ftp` lets it reach its domain's home by
+    FTP and SFTP.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Mailbox:
     recipients_per_message: int = 0
     recipients_per_day: int = 0
     pop_before_smtp: bool = True
+    ftp: bool = False
 
     def __post_init__(self) -> None:
         """Raise RecordError unless every field keeps its grammar."""
@@ -118,6 +120,7 @@ class Mailbox:
         for name in ("recipients_per_message", "recipients_per_day"):
             _obey_limit(name, getattr(self, name))
         _obey_switch("pop_before_smtp", self.pop_before_smtp)
+        _obey_switch("ftp", self.ftp)
 
     @property
     def key(self) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from mailhost.dovecot import Doveadm, NoAnswer
+from mailhost.ftp import Ftp, FtpError
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.processes import renew_postfix
@@ -42,12 +43,13 @@ log = logging.getLogger(__name__)
 class Settler:
     """Brings maps, sessions and directories of one server to what its store says."""
 
-    def __init__(self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm) -> None:
+    def __init__(self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp) -> None:
         """Take what it works with. `instants` are called between steps, for tests."""
         self._paths = paths
         self._store = store
         self._maps = maps
         self._doveadm = doveadm
+        self._ftp = ftp
         self.at: Callable[[str], None] = lambda _instant: None
 
     def settle(self) -> str:
@@ -59,6 +61,7 @@ class Settler:
         for mailbox_id in self._store.unsettled("restoring"):
             self._restore(mailbox_id)
         self._flush()
+        self._write_ftp()
         self.at("flushed")
         problem = self._kick()
         self.at("kicked")
@@ -102,6 +105,16 @@ class Settler:
         rows = changes * ROWS_PER_SYNC
         return changes > REBUILD_SMALL_FROM and self._store.lines.at_most(name, rows)
 
+    # FTP
+
+    def _write_ftp(self) -> None:
+        names = self._store.ftp.dirty()
+        if not names:
+            return
+        self._ftp.put(names, self._store.ftp.of(names))
+        self.at("ftp written")
+        self._store.ftp.forget_dirty()
+
     # Sessions
 
     def _kick(self) -> str:
@@ -109,8 +122,9 @@ class Settler:
         if not names:
             return ""
         try:
+            self._ftp.kick(names)
             self._doveadm.kick(names)
-        except NoAnswer as error:
+        except (NoAnswer, FtpError) as error:
             # Remembered for the next call. Mailboxes may close even so: nobody can log in.
             return f"open sessions could not be ended: {error}"
         self._store.forget_kicks(names)

@@ -55,6 +55,11 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# --- What customers are told ----------------------------------------------
+# The mail servers' ports for FTP and SFTP; 0: none.
+FTP_PORT_SHOWN = env.int("FTP_PORT_SHOWN", default=21)
+SFTP_PORT_SHOWN = env.int("SFTP_PORT_SHOWN", default=2222)
+
 # --- Applications ---------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -6,7 +6,7 @@ from django.contrib.auth import views as auth
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.decorators.cache import never_cache
 
-from accounts import languages
+from accounts import ftp, languages
 from accounts import views as accounts
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
@@ -25,6 +25,7 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("users/", accounts.user_manager, from_others, name="user_manager"),
     path("users/assistant/", panel.use_assistant, from_others, name="assistant"),
     path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
+    path("users/<uuid:account_id>/ftp/", ftp.account_ftp, name="account_ftp"),
     path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
     path("forwarding/", forwarding.email_forwarding, name="email_forwarding"),
     path("forwarding/catch-all/", forwarding.catch_all, name="catch_all"),

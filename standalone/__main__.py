@@ -163,8 +163,10 @@ def prepare_server(var: Path, ports: Ports) -> None:
     Whatever else somebody wrote into host.json stays.
     """
     from mailhost.config import ConfigError, HostConfig, load_config
-    from mailhost.instance import InstanceError, init
+    from mailhost.instance import InstanceError, init, missing_for
 
+    if no_ftp := missing_for("ftp"):
+        say(f"no FTP: {no_ftp}")
     say(f"preparing the mail server {SERVER}")
     root = place.mailhost_root(var)
     root.parent.mkdir(exist_ok=True)
@@ -190,6 +192,8 @@ def prepare_server(var: Path, ports: Ports) -> None:
             pop3s_port=ports.pop3s,
             imap_port=ports.imap,
             imaps_port=ports.imaps,
+            ftp_port=0 if no_ftp else ports.ftp,
+            sftp_port=0 if no_ftp else ports.sftp,
         )
         init(root, config)
     except (ConfigError, InstanceError) as error:
@@ -264,6 +268,8 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             f"{ports.submission} (TLS: {ports.submissions})",
             f"  POP3       {HOST} port {ports.pop3} (TLS: {ports.pop3s})",
             f"  IMAP       {HOST} port {ports.imap} (TLS: {ports.imaps})",
+            f"  FTP        {HOST} port {ports.ftp} (SFTP: {ports.sftp}), for accounts that have it"
+            " switched on",
             "",
             "A first thing to try: log in as sakura and add the POP account `hello`. It goes",
             f"live after {delay} seconds (in production: 15 minutes). Then send to it:",

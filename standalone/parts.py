@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailhost.instance import problem_of
+from mailhost.instance import missing_for, problem_of
 from standalone.place import (
     HOST,
     OUTSIDE_USER,
@@ -88,7 +88,7 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
 
 
 def server_parts(var: Path, ports: Ports) -> list[Part]:
-    """Return the mail server's five programs, under mailhost, and the rest of the Internet."""
+    """Return the mail server's programs, under mailhost, and the rest of the Internet."""
     # Postfix's own smtp-sink(1) writes a file per message. Not by its -u: with another user the
     # kernel forgets whose death ends the process, so setpriv(1) has to ask after that.
     outside = [
@@ -135,6 +135,22 @@ def server_parts(var: Path, ports: Ports) -> list[Part]:
             lambda: greets(ports.pop3, b"+OK"),
             f"{HOST}:{ports.pop3}",
         ),
+        *ftp_parts(var, ports),
+    ]
+
+
+def ftp_parts(var: Path, ports: Ports) -> list[Part]:
+    """Return ProFTPD, under mailhost; nothing where it is not installed."""
+    if missing_for("ftp"):
+        return []
+    root = mailhost_root(var)
+    return [
+        Part(
+            "ftp",
+            [*python("mailhost"), "--root", str(root), "run", "ftp"],
+            lambda: not problem_of(root, "ftp"),
+            f"{HOST}:{ports.ftp}, {ports.sftp}",
+        )
     ]
 
 

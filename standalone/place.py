@@ -42,6 +42,8 @@ class Ports:
     pop3s: int = 2995
     imap: int = 2143
     imaps: int = 2993
+    ftp: int = 2121
+    sftp: int = 2122
     policy: int = 2400
     outside: int = 2526
 
@@ -167,6 +169,8 @@ def environment(
     ours = {
         "DEMO": "1",
         "PANEL_URL": f"http://{HOST}:{ports.web}",
+        "FTP_PORT_SHOWN": str(ports.ftp),
+        "SFTP_PORT_SHOWN": str(ports.sftp),
         "PROPAGATION_DELAY": "60",
         "SWEEP_SECONDS": "10",
     }

@@ -185,10 +185,10 @@ class MailServer:
 
     def start(self, *servers: str) -> None:
         """Start all servers, or those named, and wait until they answer."""
-        for server in servers or instance.SERVERS:
+        for server in servers or instance.wanted(self.config):
             command = [sys.executable, "-m", "mailhost", "--root", str(self.root), "run", server]
             self._runs[server] = subprocess.Popen(command, cwd=REPOSITORY)
-        for server in servers or instance.SERVERS:
+        for server in servers or instance.wanted(self.config):
             problem = instance.wait_until_answering(self.root, server)
             assert not problem, f"{server} {problem}\n{self.logs()}"
 
@@ -368,6 +368,8 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
             "pop3s_port": pop3s,
             "imap_port": imap,
             "imaps_port": imaps,
+            "ftp_port": 0,
+            "sftp_port": 0,
             "slow_guessing": False,
             "time_zone": noon(),
             "help_url": HELP,

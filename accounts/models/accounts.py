@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import names, names_elsewhere, passwords
-from accounts.models.limits import OwnLimits, at_least_one
+from accounts.models.limits import OwnLimits, at_least_one, ftp_switch
 from mailhost import grammar
 from mailhost.records import Mailbox
 from propagation.models import Change, MailServer, one_at_a_time
@@ -93,6 +93,7 @@ class Account(OwnLimits):
     )
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
+    ftp = ftp_switch()
     is_fixed = models.BooleanField(gettext_lazy("fixed account"), default=False, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=now, editable=False)
 
@@ -152,6 +153,7 @@ class Account(OwnLimits):
             domain=self.domain.name,
             mailbox_id=self.pk.hex,
             password_hash=self.password_hash,
+            ftp=self.ftp,
             **self.recorded_limits(),
         )
 
@@ -220,13 +222,24 @@ class Account(OwnLimits):
 
         Raises ValidationError while the account is being deleted.
         """
+        self._edit(limits, by)
+
+    def switch_ftp(self, on: bool, *, by: Any = None) -> None:
+        """Switch FTP and SFTP to the domain's home on or off, from the change's due time.
+
+        Raises ValidationError while the account is being deleted.
+        """
+        self._edit({"ftp": on}, by)
+        self.ftp = on
+
+    def _edit(self, values: dict[str, Any], by: Any) -> None:
         with transaction.atomic():
             locked = self._locked()
             locked.refuse_if_leaving()
             before = locked.record()
-            for name, value in limits.items():
+            for name, value in values.items():
                 setattr(locked, name, value)
-            locked.save(update_fields=list(limits))
+            locked.save(update_fields=list(values))
             locked.propose(before=before, by=by)
 
     def delete_later(self, *, by: Any = None, group: uuid.UUID | None = None) -> None:

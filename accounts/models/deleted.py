@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from accounts import names
 from accounts.models.accounts import Account
 from accounts.models.domains import Domain
-from accounts.models.limits import OwnLimits, at_least_one
+from accounts.models.limits import OwnLimits, at_least_one, ftp_switch
 from propagation.models import MailServer, one_at_a_time
 
 
@@ -38,6 +38,7 @@ class DeletedAccount(OwnLimits):
     server = models.ForeignKey(MailServer, models.PROTECT, verbose_name=gettext_lazy("mail server"))
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
+    ftp = ftp_switch()
     deleted_at = models.DateTimeField(gettext_lazy("deleted"), default=now)
     # Set while a restored account is on its way; the row goes once the server has it back.
     restored_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -75,6 +76,7 @@ class DeletedAccount(OwnLimits):
             server=self.server,
             name=name,
             password_hash=self.password_hash,
+            ftp=self.ftp,
             **self.own_limits(),
         )
         account.full_clean(validate_unique=False)

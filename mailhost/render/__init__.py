@@ -1,4 +1,4 @@
-"""Postfix's and Dovecot's configuration, from the templates beside this file.
+"""Postfix's, Dovecot's and ProFTPD's configuration, from the templates beside this file.
 
 A template is the file itself, every setting explained above it; `{{ name }}` is
 filled in. Dovecot's language differs from version to version, so there is a
@@ -12,7 +12,10 @@ import ipaddress
 import re
 from pathlib import Path
 
-from mailhost import programs
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from mailhost import homes, programs
 from mailhost.config import HostConfig
 from mailhost.errors import HostError
 from mailhost.paths import Paths
@@ -64,7 +67,7 @@ def fill(template: str, values: dict[str, str]) -> str:
 
 
 def render(root: Path, config: HostConfig) -> list[Path]:
-    """Write both servers' configuration below `root` and return the files."""
+    """Write the servers' configuration below `root` and return the files."""
     paths = Paths(root)
     values = _values(paths, config)
     dovecot = _HERE / "dovecot" / dovecot_version()
@@ -77,6 +80,8 @@ def render(root: Path, config: HostConfig) -> list[Path]:
         _write(
             paths.dovecot / "dovecot-sql.conf.ext", dovecot / "dovecot-sql.conf.ext", values, 0o600
         ),
+        _write(paths.ftp / "sftp.conf", _HERE / "proftpd" / "sftp.conf", values, 0o600),
+        _write(paths.ftp_conf, _HERE / "proftpd" / "proftpd.conf", values, 0o600),
     ]
 
 
@@ -95,32 +100,62 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         if name not in ("homes_root", "certificates")
     }
     policy_key = paths.policy_key.read_text().strip()
-    return values | {
-        "root": str(paths.root),
-        "store": str(paths.store),
-        "instance": "plusmail-" + config.hostname.partition(".")[0],
-        "inet_protocols": _protocols(config.smtp_listen),
-        "smtp_service": _smtp_service(config, config.smtp_port),
-        "submission_service": _smtp_service(config, config.submission_port),
-        "no_submission": "" if config.submission_port else "# ",
-        "submissions_service": _smtp_service(config, config.submissions_port),
-        "no_submissions": "" if config.submissions_port else "# ",
-        "policy_key": policy_key,
-        # Not the key itself: who hears that one must not learn about passwords by it.
-        "hash_nonce": hashlib.sha256(b"nonce of " + policy_key.encode()).hexdigest(),
-        "dovecot_listen": "*, ::" if config.login_listen == "*" else config.login_listen,
-        "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
-        "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",
-        "failure_delay": "2 secs" if config.slow_guessing else "0",
-        "own_name_maps": _own_name_map(config),
-        "lmtp_listener": _lmtp_listener(config),
-        "quota_limit": limits.LIMIT,
-        "quota_reserve": limits.reserve(config),
-        "quota_grace": str(limits.grace(config)),
-        "quota_words": limits.FULL,
-        "quota_reserves": _quota_reserves(),
-        "usage_socket": str(paths.usage_socket),
+    return (
+        values
+        | {
+            "root": str(paths.root),
+            "store": str(paths.store),
+            "instance": "plusmail-" + config.hostname.partition(".")[0],
+            "inet_protocols": _protocols(config.smtp_listen),
+            "smtp_service": _smtp_service(config, config.smtp_port),
+            "submission_service": _smtp_service(config, config.submission_port),
+            "no_submission": "" if config.submission_port else "# ",
+            "submissions_service": _smtp_service(config, config.submissions_port),
+            "no_submissions": "" if config.submissions_port else "# ",
+            "policy_key": policy_key,
+            # Not the key itself: who hears that one must not learn about passwords by it.
+            "hash_nonce": hashlib.sha256(b"nonce of " + policy_key.encode()).hexdigest(),
+            "dovecot_listen": "*, ::" if config.login_listen == "*" else config.login_listen,
+            "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
+            "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",
+            "failure_delay": "2 secs" if config.slow_guessing else "0",
+            "own_name_maps": _own_name_map(config),
+            "lmtp_listener": _lmtp_listener(config),
+            "quota_limit": limits.LIMIT,
+            "quota_reserve": limits.reserve(config),
+            "quota_grace": str(limits.grace(config)),
+            "quota_words": limits.FULL,
+            "quota_reserves": _quota_reserves(),
+            "usage_socket": str(paths.usage_socket),
+        }
+        | _ftp_values(paths, config)
+    )
+
+
+def _ftp_values(paths: Paths, config: HostConfig) -> dict[str, str]:
+    everywhere = config.login_listen == "*"
+    first, _, last = config.ftp_passive_ports.partition("-")
+    ipv6 = everywhere or ipaddress.ip_address(config.login_listen).version == 6
+    masquerade = f"MasqueradeAddress {config.ftp_address}"
+    return {
+        "homes": str(homes.root_of(paths.root, config)),
+        "ftp_default_address": "0.0.0.0" if everywhere else config.login_listen,  # noqa: S104
+        "ftp_bind_tight": "off" if everywhere else "on",
+        "ftp_ipv6": "on" if ipv6 else "off",
+        "ftp_tls_required": "off" if config.plaintext_login else "on",
+        "tls_key_type": _key_type(paths.tls / "server.pem"),
+        "ftp_passive_first": first,
+        "ftp_passive_last": last,
+        "ftp_masquerade": masquerade if config.ftp_address else "# (ftp_address is empty)",
+        "ftp_ban": "on" if config.slow_guessing else "off",
+        "include_sftp": f"Include {paths.ftp / 'sftp.conf'}" if config.sftp_port else "# (none)",
     }
+
+
+def _key_type(pem: Path) -> str:
+    """Return which kind of key the server's certificate has, as ProFTPD's settings call it."""
+    key = serialization.load_pem_private_key(pem.read_bytes(), password=None)
+    return "RSA" if isinstance(key, RSAPrivateKey) else "EC"
 
 
 def _protocols(listen: str) -> str:

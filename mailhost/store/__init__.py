@@ -3,8 +3,8 @@
 Every record remembers the number of the change that wrote it and the newest
 wins, a deletion included. What follows from records (mailboxes, addresses, what
 each Postfix map shall hold) is brought up to date in the same transaction, and
-so is the list of what then remains to be done outside: `dirty` map keys, names
-to `kick`, mailboxes `closing` or `restoring`.
+so is the list of what then remains to be done outside: `dirty` map keys,
+`ftp_dirty` accounts, names to `kick`, mailboxes `closing` or `restoring`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mailhost.records import Address, Entry, HostedDomain, Mailbox, MailingList, Record
 from mailhost.store.database import Database
+from mailhost.store.ftp import FtpUser, FtpUsers
 from mailhost.store.lines import Lines
 from mailhost.store.projections import Projections, derived_addresses
 from mailhost.store.records import Changed, Records
@@ -36,6 +37,7 @@ class Store(Database):
         self.records = Records(self._db)
         self.lines = Lines(self._db)
         self.trash = Trash(self._db)
+        self.ftp = FtpUsers(self._db)
         self.projections = Projections(self._db, self.records, self.trash)
 
     def take(self, entries: Sequence[Entry], now: datetime) -> None:
@@ -49,12 +51,18 @@ class Store(Database):
         lists = [item for item in changed if item.entry.key.startswith("list:")]
         addresses, names = self._affected(changed), [item.name for item in domains]
         before = self.lines.now(addresses, names)
+        ftp_before = self._ftp_now(mailboxes, names)
         self.projections.follow_domains(domains)
         self.projections.follow_mailboxes(mailboxes, now)
         self.projections.follow_lists(lists)
         for address in addresses:
             self.projections.follow_address(address)
         self.lines.mark_changed(before, self.lines.now(addresses, names))
+        self.ftp.mark_changed(ftp_before, self._ftp_now(mailboxes, names))
+
+    def _ftp_now(self, mailboxes: Iterable[Changed], domains: Sequence[str]) -> dict[str, FtpUser]:
+        """Return who of those that may change may log in by FTP."""
+        return self.ftp.of([item.name for item in mailboxes]) | self.ftp.among(domains)
 
     def _affected(self, changed: Iterable[Changed]) -> dict[str, None]:
         """Return the addresses whose lines may change, each once."""
@@ -96,6 +104,7 @@ class Store(Database):
                     self.projections.fill(entry)
                 last = some[-1].change
         self.projections.derive_all()
+        self.ftp.mark_dirty(user.name for user in self.ftp.all())
         return last
 
     def remove_trash(self, mailbox_ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 #: What schema.sql makes; migrations/N_to_M.sql bring an older database there.
-VERSION = 2
+VERSION = 3
 
 
 class Database:

@@ -27,9 +27,9 @@ def derived_addresses(domain: str) -> tuple[str, ...]:
 
 def _mailbox_line(*values: object) -> str:
     """Return a mailbox's fields for comparison; of the hash only a digest."""
-    name, domain, mailbox_id, password_hash, quota, change = values
+    name, domain, mailbox_id, password_hash, quota, change, ftp = values
     digest = hashlib.sha256(str(password_hash).encode()).hexdigest()[:12]
-    return f"{name}@{domain} {mailbox_id} {digest} {quota} {change}"
+    return f"{name}@{domain} {mailbox_id} {digest} {quota} {change}{' ftp' if ftp else ''}"
 
 
 class Projections:
@@ -83,10 +83,10 @@ class Projections:
     def _put_mailbox(self, record: Mailbox, change: int) -> None:
         restored = self._trash.remove([record.mailbox_id])
         self._db.execute(
-            "INSERT INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (mailbox_id)"
+            "INSERT INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (mailbox_id)"
             " DO UPDATE SET name = excluded.name, domain = excluded.domain,"
             " address = excluded.address, password_hash = excluded.password_hash,"
-            " quota_bytes = excluded.quota_bytes, change = excluded.change",
+            " quota_bytes = excluded.quota_bytes, change = excluded.change, ftp = excluded.ftp",
             (
                 record.mailbox_id,
                 record.name,
@@ -96,6 +96,7 @@ class Projections:
                 record.quota_bytes,
                 change,
                 "restoring" if restored else "open",
+                int(record.ftp),
             ),
         )
 
@@ -209,6 +210,7 @@ class Projections:
                         record.password_hash,
                         record.quota_bytes,
                         entry.change,
+                        record.ftp,
                     ),
                 )
             elif isinstance(record, Address):
@@ -222,7 +224,7 @@ class Projections:
         """Yield what the tables hold of a kind, as `recorded` does."""
         if kind == "mailbox":
             rows = self._db.execute(
-                "SELECT name, domain, mailbox_id, password_hash, quota_bytes, change"
+                "SELECT name, domain, mailbox_id, password_hash, quota_bytes, change, ftp"
                 " FROM mailbox WHERE state <> 'closing' ORDER BY name"
             )
             yield from ((row[0], _mailbox_line(*row)) for row in rows)

@@ -25,12 +25,14 @@ CREATE TABLE mailbox (
     password_hash TEXT NOT NULL,
     quota_bytes INTEGER NOT NULL,
     change INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('open', 'closing', 'restoring'))
+    state TEXT NOT NULL CHECK (state IN ('open', 'closing', 'restoring')),
+    ftp INTEGER NOT NULL DEFAULT 0 CHECK (ftp IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX mailbox_one_per_name ON mailbox (name) WHERE state <> 'closing';
 CREATE INDEX mailbox_by_name ON mailbox (name);
 CREATE INDEX mailbox_by_address ON mailbox (address, state, domain);
 CREATE INDEX mailbox_by_domain ON mailbox (domain);
+CREATE INDEX mailbox_with_ftp ON mailbox (domain, name) WHERE ftp = 1;
 CREATE INDEX mailbox_unsettled ON mailbox (state) WHERE state <> 'open';
 
 -- Forwarding addresses: those on record, and those every domain has (derived = 1).
@@ -80,8 +82,18 @@ CREATE TABLE dirty (
     PRIMARY KEY (map, key)
 ) STRICT, WITHOUT ROWID;
 
+-- Mailbox names about which ProFTPD's database may not say what the view ftp_user does.
+CREATE TABLE ftp_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
 -- Mailbox names whose open sessions have to end.
 CREATE TABLE kick (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+-- Who may log in by FTP: only where the domain is hosted and has a home. `fixed`: all archives
+-- of the domain are its to see.
+CREATE VIEW ftp_user (name, password_hash, home, fixed) AS
+SELECT m.name, m.password_hash, d.home, m.address = d.fixed_address
+FROM mailbox AS m JOIN domain AS d ON d.name = m.domain
+WHERE m.ftp = 1 AND m.state <> 'closing' AND d.home <> '';
 
 -- What each Postfix map shall hold.
 
@@ -146,4 +158,4 @@ AND NOT EXISTS (
 )
 AND NOT EXISTS (SELECT 1 FROM list AS l WHERE l.address = t.address);
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

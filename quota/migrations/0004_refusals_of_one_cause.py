@@ -21,7 +21,7 @@ def bring_again(apps: Any, _editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("quota", "0002_usage")]
+    dependencies = [("quota", "0003_archives")]
 
     operations = [
         migrations.RunPython(bring_again, migrations.RunPython.noop, elidable=True),

@@ -13,6 +13,7 @@ import pytest
 
 from mailhost import differences
 from mailhost.dovecot import Doveadm
+from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths
 from mailhost.records import Entry, Mailbox
@@ -32,7 +33,13 @@ class Place:
         for directory in (self.paths.mail, self.paths.trash, self.paths.store.parent):
             directory.mkdir()
         self.store = Store(self.paths.store)
-        self.settler = Settler(self.paths, self.store, Maps(self.paths), Doveadm(self.paths))
+        self.settler = Settler(
+            self.paths,
+            self.store,
+            Maps(self.paths),
+            Doveadm(self.paths),
+            Ftp(self.paths),
+        )
         self.take(Entry(BOX.key, 1, BOX))
         self.deliver("early")
 

@@ -1,0 +1,61 @@
+"""The page on which an account's FTP is switched on and off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts import passwords
+from accounts.models import Account, Domain
+from accounts.roles import in_domain, may_change_accounts, require_self_service
+from propagation.progress import clock, progress_of
+
+
+@in_domain
+@require_http_methods(["GET", "HEAD", "POST"])
+def account_ftp(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
+    """Say how an account reaches its domain's directory by FTP, and switch it on or off."""
+    account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
+    account.domain = domain
+    reasons: list[str] = []
+    if request.method == "POST":
+        require_self_service(domain)
+        on = request.POST.get("ftp") == "on"
+        try:
+            account.switch_ftp(on, by=request.user)
+        except ValidationError as error:
+            reasons = error.messages
+        else:
+            messages.success(request, _said(account))
+            return redirect("account_ftp", domain.name, account.pk)
+    progress = progress_of(account.server_id, [account.key])[account.key]
+    context = {
+        "domain": domain,
+        "account": account,
+        "progress": progress,
+        "reasons": reasons,
+        "fixed": domain.fixed_account_id == account.pk,
+        "no_password": passwords.is_unusable(account.password_hash),
+        "self_service": may_change_accounts(domain),
+        "ftp_port": settings.FTP_PORT_SHOWN,
+        "sftp_port": settings.SFTP_PORT_SHOWN,
+        "time": clock(account.server),
+    }
+    return render(request, "accounts/ftp.html", context, status=422 if reasons else 200)
+
+
+def _said(account: Account) -> str:
+    """Say from when the switch counts."""
+    words = (
+        _("FTP for %(name)s will be on from about %(time)s.")
+        if account.ftp
+        else _("FTP for %(name)s will be off from about %(time)s. Open connections end then.")
+    )
+    return words % {"name": account.name, "time": clock(account.server)}
