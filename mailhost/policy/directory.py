@@ -74,9 +74,12 @@ class Directory(Reader):
         self._hosted: dict[str, bool] = {}
         self._full: dict[str, bool] = {}
 
-    def refresh(self, now: float = 0.0) -> None:
-        """Forget the answers if the store has changed since, or if they are too many."""
-        if self._known is not None and self._known.refresh(now):
+    def refresh(self, now: float | None = None) -> None:
+        """Forget the answers if the store has changed since, or if they are too many.
+
+        Who is full is looked at anew for a moment `now` (UNIX seconds) alone.
+        """
+        if now is not None and self._known is not None and self._known.refresh(now):
             self._full.clear()
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
         kept: tuple[dict[Any, Any], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 
@@ -356,6 +357,23 @@ def test_what_changed_while_the_daemon_was_down_is_counted(
         server.start("usage")
     assert becomes(server, box.name, full=False), server.logs()
     assert becomes(server, free.name, full=True), server.logs()
+
+
+def test_after_an_update_every_mailbox_is_counted(server: MailServer, site: Site) -> None:
+    server.deliver(site.fixed.address)
+    assert becomes_known(server, site.fixed)
+    server.stop("policy", "usage")
+    shutil.rmtree(server.host.paths.usage)
+    server.start("policy")
+    with pytest.raises(instance.InstanceError, match="run init again"):
+        instance.run(server.root, "usage")
+    assert figures.of_account(server.root, site.fixed.name) is None
+    assert server.rcpt(site.fixed.address)[0] == 250
+    server.stop("policy")
+    instance.init(server.root, server.config)
+    server.start("policy", "usage")
+    assert becomes_known(server, site.fixed), server.logs()
+    fill(server, small(site, "box"))
 
 
 def test_a_daemon_that_hangs_keeps_no_mail_back(server: MailServer, site: Site) -> None:
