@@ -25,7 +25,7 @@ from bench._mailserver import mail_server
 from mailhost import archive, homes
 from mailhost.config import HostConfig
 from mailhost.paths import Paths
-from mailhost.records import HostedDomain, Mailbox
+from mailhost.records import HostedDomain, Mailbox, Record
 
 HASH = "{SHA512-CRYPT}$6$rounds=20000$abcdefghijklmnop$" + "x" * 86
 DOMAIN = "bench.example"
@@ -153,7 +153,7 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
     place.chmod(0o711)
     try:
-        records = [HostedDomain(DOMAIN, BOX.address, home=DOMAIN), BOX]
+        records: list[Record] = [HostedDomain(DOMAIN, BOX.address, home=DOMAIN), BOX]
         root, letters = place / "mail", place / "letters"
         total = _make_letters(letters, count)
         with mail_server(root, "mail.bench.test", records) as config:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from mailhost.instance import InstanceError
 from mailhost.paths import suitable_root
 from mailhost.policy import figures, report
 from mailhost.policy.grants import network_of
+from mailhost.policy.texts import size
 from mailhost.render import render
+from mailhost.usage import figures as usage_figures
+from mailhost.usage.waiting import waiting
 
 _ABOUT = """\
 One private mail server (Postfix, Dovecot and what they ask) below one directory, its root.
@@ -29,8 +33,9 @@ _EXAMPLES = """\
 first steps:
   python -m mailhost --root /srv/mail1 init --hostname mail1.example.com
   python -m mailhost --root /srv/mail1 run policy       (in one terminal)
-  python -m mailhost --root /srv/mail1 run postfix      (in another)
-  python -m mailhost --root /srv/mail1 run dovecot      (in a third)
+  python -m mailhost --root /srv/mail1 run usage        (in another)
+  python -m mailhost --root /srv/mail1 run postfix      (in a third)
+  python -m mailhost --root /srv/mail1 run dovecot      (in a fourth)
   python -m mailhost --root /srv/mail1 status
 """
 
@@ -93,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     lift = add(_lift, "lift", "forget wrong passwords, so that logins are looked at again")
     lift.add_argument("whose", metavar="ACCOUNT|IP", help="for an account, or from an IP address")
     archiving.add(commands)
+    usage = add(_usage, "usage", "say how full a mailbox is, or which mailboxes are full")
+    usage.add_argument("account", nargs="?", default="", help="its name, such as myinfo [the full]")
+    recount = add(_recount, "recount", "have Dovecot count mailboxes at once")
+    recount.add_argument("account", nargs="*", help="their names [all]")
+    add(_waiting, "waiting", "list copies of mail that wait for full mailboxes")
     add(_certificates, "certificates", "bring the domains' certificates into service")
     return parser
 
@@ -218,6 +228,40 @@ def _lift(options: argparse.Namespace) -> int:
     done = figures.lift(options.root, **{whose: options.whose.lower()}, wait=5.0)
     print(f"{options.whose}: {'forgotten' if done else 'as soon as the policy daemon runs'}.")
     return int(not done)
+
+
+def _usage(options: argparse.Namespace) -> int:
+    if options.account:
+        found = usage_figures.of_account(options.root, options.account.lower())
+        if found is None:
+            raise HostError(
+                f"no figure of {options.account!a}: no such account, or not counted yet"
+            )
+        known = [found]
+    else:
+        known = usage_figures.full(options.root)
+    for one in known:
+        print(
+            f"{one.account}@{one.domain}: {size(one.used)} of {size(one.limit)} in"
+            f" {one.messages} messages{', full' if one.full else ''}"
+        )
+    return 0
+
+
+def _recount(options: argparse.Namespace) -> int:
+    names = [name.lower() for name in options.account] or None
+    print(f"{usage_figures.recount(options.root, names)} counted.")
+    return 0
+
+
+def _waiting(options: argparse.Namespace) -> int:
+    for copy in waiting(options.root):
+        since = datetime.fromtimestamp(copy.arrived, UTC).astimezone()
+        print(
+            f"{copy.queue_id}  {since:%Y-%m-%d %H:%M}  {copy.account}@{copy.domain}"
+            f"  from <{copy.sender}>, {size(copy.size)}"
+        )
+    return 0
 
 
 def _certificates(options: argparse.Namespace) -> int:

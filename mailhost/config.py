@@ -104,6 +104,12 @@ class HostConfig:
         "largest message taken at all, with its attachments as sent; a little above the most"
         " that an account may send",
     )
+    trash_reserve: int = _setting(
+        0,
+        "BYTES",
+        "how much still goes into Trash and Sent of a full mailbox, for programs that delete by"
+        " copying there; 0: all that it holds",
+    )
     max_recipients: int = _setting(
         1100,
         "NUMBER",
@@ -187,6 +193,7 @@ class HostConfig:
         _must(1 <= self.home_uid < 2**31 and self.home_uid != self.mail_uid, "home_uid")
         _must(1 <= self.home_gid < 2**31 and self.home_gid != self.mail_gid, "home_gid")
         _must(10_000 <= self.message_size_limit < 2**31, "message_size_limit")
+        _must(0 <= self.trash_reserve < 2**40, "trash_reserve")
         _must(1 <= self.max_recipients <= 100_000, "max_recipients")
         _must(1 <= self.window_minutes <= 7 * 24 * 60, "window_minutes")
         _must(_networks(self.no_window_networks), "no_window_networks")

@@ -37,9 +37,11 @@ from mailhost.paths import Paths, suitable_root
 from mailhost.processes import OWN_MODULES, master
 from mailhost.render import RenderError, dovecot_version, render
 from mailhost.store import Store
+from mailhost.usage.database import UsageDatabase
+from mailhost.usage.dict import NOTHING, PING
 
 #: In the order to start them: without the policy daemon Postfix lets nobody send.
-SERVERS = ("policy", "lists", "postfix", "dovecot")
+SERVERS = ("policy", "lists", "usage", "postfix", "dovecot")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
 
@@ -78,6 +80,7 @@ def init(root: Path, config: HostConfig) -> None:
     if not (paths.tls / "server.pem").exists():
         _self_sign(paths.tls / "server.pem", config.hostname)
     render(paths.root, config)
+    UsageDatabase(paths.usage_db).close()
     with closing(Store(paths.store)) as store:
         maps = Maps(paths)
         for name in maps.missing():
@@ -120,6 +123,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.policy: (0, 0, 0o700),
         paths.lists: (0, 0, 0o700),
         paths.archive: (0, 0, 0o700),
+        paths.usage: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)
@@ -175,7 +179,7 @@ def run(root: Path, server: str) -> int:
     load_config(paths.root)
     if problem := missing_programs():
         raise InstanceError(problem)
-    if server in OWN_MODULES and not paths.policy_key.exists():
+    if server in OWN_MODULES and not _made(paths, server):
         raise InstanceError(f"{paths.root} was made by an earlier version: run init again first.")
     with _only_one(paths, server):
         stop(root, server)
@@ -198,6 +202,11 @@ def run(root: Path, server: str) -> int:
             stop(root, server)
             for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
                 signal.signal(number, handler)
+
+
+def _made(paths: Paths, server: str) -> bool:
+    """Say whether `init` of this version has made what one of our own programs needs."""
+    return (paths.usage if server == "usage" else paths.policy_key).exists()
 
 
 def stop(root: Path, server: str) -> bool:
@@ -228,6 +237,8 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
         return _policy_problem(Paths(root.absolute()), config, timeout)
     if server == "lists":
         return _lists_problem(Paths(root.absolute()), timeout)
+    if server == "usage":
+        return _usage_problem(Paths(root.absolute()), timeout)
     if server == "postfix":
         listen, greeting = config.smtp_listen, b"220 "
         ports = [config.smtp_port, config.submission_port]
@@ -277,6 +288,20 @@ def _lists_problem(paths: Paths, timeout: float) -> str:
             connection.connect(str(paths.lists_socket))
             if not connection.recv(512).startswith(b"220 "):
                 return "gives no greeting on its socket"
+    except OSError as error:
+        return f"does not answer on its socket ({_reason(error)})"
+    return ""
+
+
+def _usage_problem(paths: Paths, timeout: float) -> str:
+    """Say why the usage daemon does not answer Dovecot, or "" if it does."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout)
+            connection.connect(str(paths.usage_socket))
+            connection.sendall(PING)
+            if not connection.recv(512).startswith(NOTHING):
+                return "gives no answer on its socket"
     except OSError as error:
         return f"does not answer on its socket ({_reason(error)})"
     return ""

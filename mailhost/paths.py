@@ -105,6 +105,21 @@ class Paths:
         return self.root / "archive"
 
     @property
+    def usage(self) -> Path:
+        """How full mailboxes are, as the usage daemon keeps it."""
+        return self.root / "usage"
+
+    @property
+    def usage_db(self) -> Path:
+        """The usage daemon's database; there is none before its first start."""
+        return self.usage / "usage.sqlite3"
+
+    @property
+    def usage_socket(self) -> Path:
+        """Where Dovecot tells the usage daemon which mailbox has changed."""
+        return self.run / "usage"
+
+    @property
     def log(self) -> Path:
         """The servers' logs."""
         return self.root / "log"

@@ -13,8 +13,10 @@ from mailhost.paths import Paths
 POLICY_MODULE = "mailhost.policy"
 #: The same for mailing lists.
 LISTS_MODULE = "mailhost.lists"
+#: The same for how full mailboxes are.
+USAGE_MODULE = "mailhost.usage"
 #: The servers that are programs of ours.
-OWN_MODULES = {"policy": POLICY_MODULE, "lists": LISTS_MODULE}
+OWN_MODULES = {"policy": POLICY_MODULE, "lists": LISTS_MODULE, "usage": USAGE_MODULE}
 
 
 def pid_file(paths: Paths, server: str) -> Path:
@@ -24,6 +26,7 @@ def pid_file(paths: Paths, server: str) -> Path:
         "dovecot": paths.run / "master.pid",
         "policy": paths.policy / "policy.pid",
         "lists": paths.lists / "lists.pid",
+        "usage": paths.usage / "usage.pid",
     }
     return files[server]
 

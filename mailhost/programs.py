@@ -115,7 +115,7 @@ def _text(file: BinaryIO) -> str:
 
 def start(
     arguments: Sequence[str],
-    text: str = "",
+    text: str | bytes = "",
     keep: Sequence[int] = (),
     seconds: float | None = None,
 ) -> Running:
@@ -126,7 +126,7 @@ def start(
     """
     with _memory() as file, ExitStack() as answer:
         out, err = answer.enter_context(_memory()), answer.enter_context(_memory())
-        file.write(text.encode("ascii"))
+        file.write(text if isinstance(text, bytes) else text.encode("ascii"))
         file.seek(0)
         process = subprocess.Popen(
             arguments,
@@ -149,7 +149,7 @@ def _memory() -> BinaryIO:
 
 def run(
     arguments: Sequence[str],
-    text: str = "",
+    text: str | bytes = "",
     keep: Sequence[int] = (),
     seconds: float | None = None,
 ) -> Answer:

@@ -85,7 +85,7 @@ def queue_parts(var: Path, ports: Ports, environ: Mapping[str, str]) -> list[Par
 
 
 def server_parts(var: Path, ports: Ports) -> list[Part]:
-    """Return the mail server's four programs, under mailhost, and the rest of the Internet."""
+    """Return the mail server's five programs, under mailhost, and the rest of the Internet."""
     # Postfix's own smtp-sink(1) writes a file per message. Not by its -u: with another user the
     # kernel forgets whose death ends the process, so setpriv(1) has to ask after that.
     outside = [
@@ -112,6 +112,12 @@ def server_parts(var: Path, ports: Ports) -> list[Part]:
             "lists",
             [*mailhost, "lists"],
             lambda: not problem_of(mailhost_root(var), "lists"),
+            "its socket",
+        ),
+        Part(
+            "usage",
+            [*mailhost, "usage"],
+            lambda: not problem_of(mailhost_root(var), "usage"),
             "its socket",
         ),
         Part(

@@ -31,6 +31,7 @@ from mailhost.policy.rules import Rules
 from mailhost.policy.sessions import Sessions
 from mailhost.policy.throttle import Throttle
 from mailhost.policy.upkeep import Upkeep
+from mailhost.usage.known import Known
 
 #: Connections that wait to be accepted.
 _BACKLOG = 512
@@ -62,7 +63,8 @@ def run(root: Path) -> int:
 async def _serve(paths: Paths) -> None:
     config = load_config(paths.root)
     db = PolicyDatabase(paths.policy / "policy.sqlite3")
-    directory = Directory(paths.store)
+    known = Known(paths.usage_db)
+    directory = Directory(paths.store, known)
     grants = Grants(db, directory, config)
     throttle = Throttle(db, config)
     ledger = Ledger(db, Clock(config.time_zone), time.time())
@@ -95,6 +97,7 @@ async def _serve(paths: Paths) -> None:
     ledger.close()
     db.close()
     directory.close()
+    known.close()
     with suppress(FileNotFoundError):
         paths.policy_socket.unlink()
     _log.info("ended")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mailhost.records import allowed_posters
-from mailhost.store.reader import Reader
+from mailhost.store.reader import MOST_STEPS, Reader
+from mailhost.usage.known import Known
 
 #: Answers kept at once, of each kind.
 _MOST_KEPT = 50_000
@@ -60,9 +61,10 @@ class ListView:
 class Directory(Reader):
     """The store, read only, with its answers kept."""
 
-    def __init__(self, store: Path) -> None:
-        """Open the store, which `init` has made."""
+    def __init__(self, store: Path, known: Known | None = None) -> None:
+        """Open the store, which `init` has made; `known` is who is full, nobody without it."""
         super().__init__(store)
+        self._known = known
         #: Another number whenever the store has changed.
         self.version = -1
         self._accounts: dict[str, AccountView | None] = {}
@@ -70,9 +72,15 @@ class Directory(Reader):
         self._lists: dict[str, tuple[ListView, ...]] = {}
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._hosted: dict[str, bool] = {}
+        self._full: dict[str, bool] = {}
 
-    def refresh(self) -> None:
-        """Forget the answers if the store has changed since, or if they are too many."""
+    def refresh(self, now: float | None = None) -> None:
+        """Forget the answers if the store has changed since, or if they are too many.
+
+        Who is full is looked at anew for a moment `now` (UNIX seconds) alone.
+        """
+        if now is not None and self._known is not None and self._known.refresh(now):
+            self._full.clear()
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
         kept: tuple[dict[Any, Any], ...] = (
             self._accounts,
@@ -80,6 +88,7 @@ class Directory(Reader):
             self._lists,
             self._allowed,
             self._hosted,
+            self._full,
         )
         if version != self.version or max(map(len, kept)) > _MOST_KEPT:
             self.version = version
@@ -149,6 +158,21 @@ class Directory(Reader):
         allowed = self._allowed[address]
         return allowed is None or sender in allowed
 
+    def is_full(self, recipient: str, now: float) -> bool:
+        """Say whether every place that mail for `recipient`, folded, comes to is a full mailbox.
+
+        A list, an address elsewhere, the catch-all's way and what is not known are none.
+        """
+        if self._known is None or not self._known.is_current(now):
+            return False
+        try:
+            return self._full[recipient]
+        except KeyError:
+            if len(recipient) > _LONGEST:
+                return False
+            found = self._full[recipient] = self._all_full(recipient, self._known)
+            return found
+
     # Records
 
     def _account(self, name: str) -> AccountView | None:
@@ -188,6 +212,25 @@ class Directory(Reader):
         if domain == account.domain:
             return True
         return bool(account.owner) and self.value(f"domain:{domain}").get("owner") == account.owner
+
+    def _all_full(self, recipient: str, known: Known) -> bool:
+        seen, waiting = {recipient}, [(recipient, 0)]
+        while waiting:
+            address, depth = waiting.pop()
+            onward = self.destinations(address)
+            # An address that names itself keeps a copy in its own mailbox.
+            if (not onward or address in onward) and not self._holds_full(address, known):
+                return False
+            if depth >= MOST_STEPS and onward:
+                return False
+            waiting += [(to, depth + 1) for to in onward if to not in seen]
+            seen.update(onward)
+        return True
+
+    def _holds_full(self, address: str, known: Known) -> bool:
+        query = "SELECT mailbox_id FROM mailbox WHERE address = ? AND state <> 'closing'"
+        row = self._db.execute(query, (address,)).fetchone()
+        return row is not None and known.is_full(row[0])
 
     def _find_lists(self, recipient: str) -> tuple[ListView, ...]:
         found: dict[str, ListView] = {}

@@ -116,6 +116,9 @@ class Rules:
             ip = request.client_address
             message = self._ledger.begin(request.instance, account, ip, way, now)
         recipient, hosted = fold(request.recipient, self._directory)
+        if hosted and self._directory.is_full(recipient, now):
+            refused = Refusal("full", what=recipient)
+            return self._refuse(refused, account, message, request, now)
         if recipient not in message.recipients or message.lapsed:
             lists = self._directory.lists_behind(recipient) if hosted else ()
             refused = self._judge(account, message, lists, request, now)

@@ -38,6 +38,10 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         " {reached}",
     ),
     "list-posters": ("550 5.7.1", "Only {what}"),
+    "full": (
+        "552 5.2.2",
+        "The mailbox of {what} is full: it takes mail again when its holder has made room",
+    ),
     "account": ("550 5.7.1", "The account {account} does not exist any more"),
 }
 # Where no login opens anything: to receive first would not help.

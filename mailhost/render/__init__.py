@@ -16,9 +16,15 @@ from mailhost import programs
 from mailhost.config import HostConfig
 from mailhost.errors import HostError
 from mailhost.paths import Paths
+from mailhost.store import limits
 
 _HERE = Path(__file__).parent
 _FIELD = re.compile(r"\{\{ ([a-z0-9_]+) \}\}")
+# Trash and Sent as Dovecot, Thunderbird, Outlook, Apple Mail and Becky! call them here.
+_WITH_RESERVE = (
+    "Trash", "Deleted Items", "Deleted Messages", "ごみ箱", "削除済みアイテム",
+    "Sent", "Sent Items", "Sent Messages", "送信済み", "送信済みアイテム",
+)  # fmt: skip
 _VERSION = re.compile(r"(\d+)\.(\d+)\.")
 
 
@@ -108,6 +114,12 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         "failure_delay": "2 secs" if config.slow_guessing else "0",
         "own_name_maps": _own_name_map(config),
         "lmtp_listener": _lmtp_listener(config),
+        "quota_limit": limits.LIMIT,
+        "quota_reserve": limits.reserve(config),
+        "quota_grace": str(limits.grace(config)),
+        "quota_words": limits.FULL,
+        "quota_reserves": _quota_reserves(),
+        "usage_socket": str(paths.usage_socket),
     }
 
 
@@ -140,4 +152,12 @@ def _lmtp_listener(config: HostConfig) -> str:
     return (
         f"inet_listener lmtp {{\n    address = {config.login_listen}\n"
         f"    port = {config.lmtp_port}\n  }}"
+    )
+
+
+def _quota_reserves() -> str:
+    """Return a rule for each folder that has a reserve; `quota_rule` itself is the limit."""
+    rules = enumerate(_WITH_RESERVE, 2)
+    return "\n".join(
+        f"  quota_rule{n} = {folder}:bytes=+%{{userdb:plusmail_reserve}}" for n, folder in rules
     )

@@ -1,0 +1,1 @@
+"""How full the mailboxes of one server are: Dovecot counts, all others ask here."""

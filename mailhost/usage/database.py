@@ -1,0 +1,251 @@
+"""The figures' file: what Dovecot answered, and whom it has to be asked about.
+
+The usage daemon writes it, and so does whoever has Dovecot asked at once (`figures.recount`);
+each of the calls below is one transaction. The file is not synced at each commit
+(`synchronous = NORMAL` with a write-ahead log): what a power cut loses is counted anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from mailhost.dovecot import Size
+
+#: Of names in one query: SQLite's parameters end at 32,766.
+_MOST_NAMES = 5000
+_ROW = 'mailbox_id, account, domain, used, messages, "limit", asked_at'
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A mailbox on record, and how many bytes it may hold."""
+
+    mailbox_id: str
+    account: str
+    domain: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a mailbox held when Dovecot was asked, all folders together.
+
+    `used` is counted in bytes with line ends of two, as mail programs and Dovecot count;
+    `limit` is the one in force on the server. `asked_at` is UNIX seconds.
+    """
+
+    mailbox_id: str
+    account: str
+    domain: str
+    used: int
+    messages: int
+    limit: int
+    asked_at: float
+
+    @property
+    def full(self) -> bool:
+        """Say whether new mail is refused from now on."""
+        return self.used >= self.limit
+
+
+class UsageDatabase:
+    """The open file, to be used by one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, making it, closed to others, if there is none."""
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        schema = resources.files("mailhost.usage").joinpath("schema.sql").read_text()
+        self._db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # On a full disk SQLite has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _next(self, counter: str) -> int:
+        query = f"UPDATE state SET {counter} = {counter} + 1 RETURNING {counter}"  # noqa: S608
+        return int(self._db.execute(query).fetchone()[0])
+
+    # Who has to be asked about
+
+    def alive_at(self) -> float:
+        """Return until when all that Dovecot told is known here; 0: never."""
+        return float(self._db.execute("SELECT alive_at FROM state").fetchone()[0])
+
+    def hear(self, names: Iterable[str], until: float) -> None:
+        """Note all mailboxes of which Dovecot has told the daemon `until` now."""
+        with self._transaction():
+            self._mark(names, until, urgent=True)
+            self._db.execute("UPDATE state SET alive_at = ?", (until,))
+
+    def mark(self, names: Iterable[str], now: float) -> None:
+        """Note that these mailboxes have to be counted at once."""
+        with self._transaction():
+            self._mark(names, now, urgent=True)
+
+    def _mark(self, names: Iterable[str], due: float, *, urgent: bool) -> None:
+        serial = self._next("serial")
+        self._db.executemany(
+            "INSERT INTO mark VALUES (?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET"
+            " urgent = max(urgent, excluded.urgent), due = min(due, excluded.due),"
+            " serial = excluded.serial",
+            ((name, int(urgent), due, serial) for name in names),
+        )
+
+    def due(self, now: float, most: int) -> dict[str, int]:
+        """Return whom to ask about now, and the number of each one's mark; the urgent first."""
+        found: dict[str, int] = {}
+        for urgent in (1, 0):
+            rows = self._db.execute(
+                "SELECT account, serial FROM mark WHERE urgent = ? AND due <= ?"
+                " ORDER BY due LIMIT ?",
+                (urgent, now, most - len(found)),
+            )
+            found.update(rows)
+        return found
+
+    def marked(self) -> int:
+        """Return how many mailboxes have to be asked about, now or later."""
+        return int(self._db.execute("SELECT count(*) FROM mark").fetchone()[0])
+
+    def mark_oldest(self, before: float, most: int, now: float) -> int:
+        """Mark those that were not counted since `before`, at most so many; return how many."""
+        with self._transaction():
+            names = [
+                row[0]
+                for row in self._db.execute(
+                    "SELECT account FROM usage WHERE asked_at < ?"
+                    " AND account NOT IN (SELECT account FROM mark) ORDER BY asked_at LIMIT ?",
+                    (before, most),
+                )
+            ]
+            if names:
+                self._mark(names, now, urgent=False)
+        return len(names)
+
+    def unmark(self, marks: Mapping[str, int]) -> None:
+        """Forget these marks, unless they have come anew."""
+        with self._transaction():
+            self._unmark(marks)
+
+    def _unmark(self, marks: Mapping[str, int]) -> None:
+        self._db.executemany(
+            "DELETE FROM mark WHERE account = ? AND serial <= ?", list(marks.items())
+        )
+
+    def put_off(self, names: Iterable[str], until: float) -> None:
+        """Let these, which could not be counted, wait."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE mark SET due = ? WHERE account = ?", [(until, name) for name in names]
+            )
+
+    # Figures
+
+    def keep(
+        self,
+        boxes: Sequence[Box],
+        sizes: Mapping[str, Size],
+        asked_at: float,
+        marks: Mapping[str, int] | None = None,
+    ) -> None:
+        """Keep what Dovecot answered when it was asked at `asked_at`, and forget these marks.
+
+        A later answer that is kept already stays.
+        """
+        with self._transaction():
+            held = self._held([box.mailbox_id for box in boxes])
+            for box in boxes:
+                size, old = sizes[box.account], held.get(box.mailbox_id)
+                if old is None or old.asked_at <= asked_at:
+                    fresh = (size.used, size.messages, box.limit, asked_at)
+                    self._put(old, Usage(box.mailbox_id, box.account, box.domain, *fresh))
+            self._unmark(marks or {})
+
+    def _held(self, mailbox_ids: Sequence[str]) -> dict[str, Usage]:
+        found: dict[str, Usage] = {}
+        for start in range(0, len(mailbox_ids), _MOST_NAMES):
+            some = mailbox_ids[start : start + _MOST_NAMES]
+            places = ", ".join("?" * len(some))
+            query = f"SELECT {_ROW} FROM usage WHERE mailbox_id IN ({places})"  # noqa: S608
+            found |= {row[0]: Usage(*row) for row in self._db.execute(query, some)}
+        return found
+
+    def _put(self, old: Usage | None, new: Usage) -> None:
+        """Write a figure. What has not changed but for the time is no news."""
+        if old is not None and _same(old, new):
+            query = "UPDATE usage SET asked_at = ? WHERE mailbox_id = ?"
+            self._db.execute(query, (new.asked_at, new.mailbox_id))
+            return
+        row = (new.mailbox_id, new.account, new.domain, new.used, new.messages, new.limit)
+        self._db.execute(
+            "INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, new.asked_at, self._next("changed")),
+        )
+        if old is not None and old.full and not new.full:
+            self._db.execute("INSERT OR IGNORE INTO freed VALUES (?)", (new.account,))
+
+    # What follows from the records
+
+    def boxes(self) -> Iterator[Box]:
+        """Yield every mailbox that has a figure, with the limit it was judged by, by their ids."""
+        rows = self._db.execute(
+            'SELECT mailbox_id, account, domain, "limit" FROM usage ORDER BY mailbox_id'
+        )
+        yield from (Box(*row) for row in rows)
+
+    def follow(self, new: Sequence[Box], gone: Sequence[str], changed: Sequence[Box]) -> None:
+        """Follow the records: mailboxes that came, went (by their ids), or have other limits."""
+        with self._transaction():
+            self._mark([box.account for box in new], time.time(), urgent=False)
+            self._db.executemany(
+                "DELETE FROM usage WHERE mailbox_id = ?", [(mailbox_id,) for mailbox_id in gone]
+            )
+            held = self._held([box.mailbox_id for box in changed])
+            for box in changed:
+                if old := held.get(box.mailbox_id):
+                    same = (old.used, old.messages, box.limit, old.asked_at)
+                    self._put(old, Usage(box.mailbox_id, box.account, box.domain, *same))
+
+    # Who is full no more
+
+    def freed(self) -> list[str]:
+        """Return whose copies Postfix has to try."""
+        return [row[0] for row in self._db.execute("SELECT account FROM freed")]
+
+    def forget_freed(self, names: Iterable[str]) -> None:
+        """Postfix tries them."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM freed WHERE account = ?", [(name,) for name in names])
+
+
+def _same(old: Usage, new: Usage) -> bool:
+    return (old.used, old.messages, old.limit, old.account, old.domain) == (
+        new.used,
+        new.messages,
+        new.limit,
+        new.account,
+        new.domain,
+    )
