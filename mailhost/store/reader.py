@@ -41,6 +41,24 @@ class Reader:
         value = self.value(f"plan:{code}") if code else {}
         return PlanLimits(**value) if value else PlanLimits("default")
 
+    def mailbox_limit(self, name: str) -> int:
+        """Return the bytes that a mailbox may hold: its own limit, or else its plan's."""
+        mailbox = self.value(f"mailbox:{name}")
+        own = int(mailbox.get("quota_bytes", 0))
+        return own or self.plan_of(str(mailbox.get("domain", ""))).mailbox_bytes
+
+    def mailbox_state(self, mailbox_id: str) -> tuple[str, str]:
+        """Return name and state of the mailbox with this id.
+
+        The state is schema.sql's, or "trash" where it was deleted; ("", "") if it is gone for good.
+        """
+        query = (
+            "SELECT name, state FROM mailbox WHERE mailbox_id = ?1"
+            " UNION ALL SELECT name, 'trash' FROM trash WHERE mailbox_id = ?1"
+        )
+        row = self._db.execute(query, (mailbox_id,)).fetchone()
+        return (row[0], row[1]) if row else ("", "")
+
     def destinations(self, address: str) -> list[str]:
         """Return where an address, in lower case, is forwarded to, the catch-all not counting."""
         return [row[0] for row in self._db.execute(_DESTINATIONS, (address,))]
