@@ -97,12 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     add(_guessing, "guessing", "list IP addresses whose logins are refused for wrong passwords")
     lift = add(_lift, "lift", "forget wrong passwords, so that logins are looked at again")
     lift.add_argument("whose", metavar="ACCOUNT|IP", help="for an account, or from an IP address")
-    archiving.add(commands)
     usage = add(_usage, "usage", "say how full a mailbox is, or which mailboxes are full")
     usage.add_argument("account", nargs="?", default="", help="its name, such as myinfo [the full]")
     recount = add(_recount, "recount", "have Dovecot count mailboxes at once")
     recount.add_argument("account", nargs="*", help="their names [all]")
     add(_waiting, "waiting", "list copies of mail that wait for full mailboxes")
+    archiving.add(commands)
     add(_certificates, "certificates", "bring the domains' certificates into service")
     return parser
 

@@ -12,7 +12,7 @@ from mailhost import instance
 from mailhost.__main__ import main
 from mailhost.records import Address, HostedDomain, Mailbox, MailingList, PlanLimits
 from mailhost.usage import figures, notices
-from mailhost.usage.waiting import Waiting, flush, waiting
+from mailhost.usage.waiting import Waiting, flush, flush_where_room, waiting
 from tests.mail.conftest import Site, applied, new_site
 from tests.servers import HELP, MailServer, message, wait_for
 
@@ -240,6 +240,23 @@ def test_a_copy_comes_when_the_limit_is_raised(
     assert applied(site.put(replace(box, quota_bytes=10 * LIMIT)))
     assert becomes(server, box.name, full=False), server.logs()
     assert wait_for(lambda: len(server.messages(box.name)) == before + 1, 20), server.logs()
+
+
+def test_a_copy_that_nothing_brought_on_its_way_is_found_in_the_queue(
+    server: MailServer, site: Site, box: Mailbox
+) -> None:
+    put_in_queue(server, site, box)
+    server.stop("usage")
+    try:
+        empty(server, box)
+        # As far as anybody knows it is full.
+        assert flush_where_room(server.root) == 0
+        assert figures.recount(server.root, [box.name]) == 1
+        assert not is_full(server, box.name)
+        assert flush_where_room(server.root) == 1
+        assert wait_for(lambda: len(server.messages(box.name)) == 1, 20), server.logs()
+    finally:
+        server.start("usage")
 
 
 def empty(server: MailServer, box: Mailbox) -> None:
