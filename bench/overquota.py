@@ -30,7 +30,7 @@ DOMAIN = "bench.example"
 HASH = "{SHA512-CRYPT}$6$rounds=20000$abcdefghijklmnop$" + "x" * 86
 LIMIT = 10 * 1024 * 1024
 #: One mailbox of so many is full.
-FULL = 100
+FULL = 200
 #: Messages in each mailbox that Dovecot is asked about.
 MESSAGES = 5
 _CHUNK = 5000

@@ -100,18 +100,13 @@ class Paths:
         return self.queue / "private" / "from-lists"
 
     @property
-    def archive(self) -> Path:
-        """What is on record about archives, and what killed runs left to finish."""
-        return self.root / "archive"
-
-    @property
     def usage(self) -> Path:
         """How full mailboxes are, as the usage daemon keeps it."""
         return self.root / "usage"
 
     @property
     def usage_db(self) -> Path:
-        """The usage daemon's database; there is none before its first start."""
+        """The usage daemon's database; made by `init`."""
         return self.usage / "usage.sqlite3"
 
     @property
@@ -138,6 +133,11 @@ class Paths:
     def ftp_scoreboard(self) -> Path:
         """Where ProFTPD says who is logged in; ftpwho(1) reads it."""
         return self.ftp / "scoreboard"
+
+    @property
+    def archive(self) -> Path:
+        """What is on record about archives, and what killed runs left to finish."""
+        return self.root / "archive"
 
     @property
     def log(self) -> Path:

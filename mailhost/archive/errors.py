@@ -20,7 +20,7 @@ CODES = (
     "mailbox_changed",  # it is not the mailbox that it was: try again
     "mailbox_unreadable",  # its files cannot be read as Dovecot's
     "nothing_to_take",  # it holds no mail, or is not full and has to be
-    "no_room",  # none of the messages has room in it
+    "no_room",  # the disk that holds the mail is full
     # The server
     "busy",  # another process is at work on the account: try again
     "server_down",  # Dovecot does not answer: try again

@@ -93,7 +93,7 @@ class Mailbox:
     def __enter__(self) -> Self:
         """Open the mailbox's directory. ArchiveError if it is another's, or cannot be read."""
         home = self._paths.home(self.mailbox_id)
-        with mail_errors(self.account):
+        with mail_errors(f"The mailbox of {self.account}"):
             descriptor = os.open(self._paths.mail, _DIRECTORY)
             for name in (home.parent.name, home.name, "Maildir"):
                 try:
@@ -177,7 +177,7 @@ class Mailbox:
     def files(self, folder: Folder) -> FolderFiles:
         """Return the files of a folder. ArchiveError "mailbox_changed" if it has gone."""
         if folder.guid not in self._folders:
-            with mail_errors(self.account):
+            with mail_errors(f"The mailbox of {self.account}"):
                 self._find_folders()
         try:
             return self._folders[folder.guid]
@@ -257,7 +257,7 @@ class FolderFiles:
 
         ArchiveError "mailbox_unreadable" for what no mail server has written.
         """
-        with mail_errors(name):
+        with mail_errors(f"The message {name!a}"):
             descriptor = self._opened(name)
             if descriptor is None:
                 return None
@@ -322,13 +322,13 @@ def by_folder(messages: Iterable[Message]) -> dict[Folder, list[Message]]:
 
 
 @contextmanager
-def mail_errors(account: str) -> Iterator[None]:
-    """Turn what the file system says about a mailbox into ArchiveError."""
+def mail_errors(what: str) -> Iterator[None]:
+    """Turn what the file system says about a mailbox or message into ArchiveError."""
     try:
         yield
     except OSError as error:
         about = f"{error.strerror}: {error.filename!a}"
-        text = f"The mailbox of {account} cannot be read ({about})."
+        text = f"{what} cannot be read ({about})."
         raise ArchiveError("mailbox_unreadable", text) from error
 
 

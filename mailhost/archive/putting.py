@@ -11,6 +11,7 @@ files are found again: they are in the mailbox, or nowhere.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -18,7 +19,7 @@ import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from mmap import PROT_READ, mmap
@@ -27,7 +28,7 @@ from typing import BinaryIO
 
 from mailhost.archive import files, mbox
 from mailhost.archive.errors import ArchiveError
-from mailhost.archive.mailbox import Folder, FolderFiles, Mailbox, mail_errors
+from mailhost.archive.mailbox import Folder, FolderFiles, Mailbox
 from mailhost.archive.records import Archive, PutBack
 from mailhost.archive.scanning import Scanner
 from mailhost.archive.server import Server
@@ -73,21 +74,26 @@ class Putting:
         account, state = self._server.state_of(archive.mailbox_id)
         if state != "open":
             raise ArchiveError("no_account", f"The account {archive.account} is not in service.")
+        with files.home_of(self._server.homes_root, home_name) as home:
+            file = _checked(home, archive)
+        limit = self._server.account(account).limit
         with (
-            files.home_of(self._server.homes_root, home_name) as home,
-            closing(_checked(home, archive)) as file,
+            closing(file),
             self._server.mailbox(account, archive.mailbox_id) as mailbox,
+            _errors(archive),
         ):
             heads = _heads(file, archive, numbers)
             wanted = self._missing(archive, mailbox, heads)
             told = PutBack(already=len(heads) - len(wanted), left=len(wanted))
-            limit = self._server.account(account).limit
             portions = _Portions(Scanner(file), [(n, heads[n]) for n in sorted(wanted)])
             try:
                 for portion in portions:
                     self._place(archive, mailbox, portions, portion, limit, told)
-            finally:
-                self._give_keywords(mailbox)
+            except BaseException:
+                with suppress(ArchiveError, OSError):
+                    self._look_for_placed(mailbox)
+                raise
+            self._give_keywords(mailbox)
         if told.put:
             self._server.recount(account)
         return told
@@ -192,8 +198,7 @@ class Putting:
     def _write(self, scanner: Scanner, placing: Placing, into: FolderFiles) -> int:
         """Write the scanner's message into `tmp`; return its size as the quota counts it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with mail_errors(placing.name):
-            descriptor = os.open(placing.name, flags, 0o600, dir_fd=into.parts["tmp"])
+        descriptor = os.open(placing.name, flags, 0o600, dir_fd=into.parts["tmp"])
         with os.fdopen(descriptor, "wb") as file:
             found = _Counted()
             for part in _message(scanner, placing.head, self._server.paths.archive):
@@ -325,6 +330,21 @@ def missing(
         else:
             absent.add(number)
     return absent
+
+
+@contextmanager
+def _errors(archive: Archive) -> Iterator[None]:
+    """Turn what a changed archive or a full disk of the mail says into ArchiveError."""
+    try:
+        yield
+    except mbox.FormError as error:
+        text = f"{archive.file_name} is not as it was written: {error}."
+        raise ArchiveError("archive_changed", text) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        text = "The disk that holds the mail has no space left."
+        raise ArchiveError("no_room", text) from error
 
 
 def _checked(home: int, archive: Archive) -> BinaryIO:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from mailhost.config import HostConfig, load_config
 from mailhost.errors import HostError, host_errors
 from mailhost.paths import Paths
 from mailhost.store.reader import Reader
+from mailhost.usage import figures, waiting
+from mailhost.usage.counting import Boxes
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +49,13 @@ class Server:
 
     def account(self, name: str) -> Account:
         """Return an account by its name; ArchiveError "no_account"."""
-        with closing(Reader(self.paths.store)) as reader:
-            mailbox = reader.value(f"mailbox:{name}")
-            if not mailbox:
+        with closing(Boxes(self.paths.store)) as boxes:
+            found = boxes.of([name])
+            if not found:
                 raise ArchiveError("no_account", f"There is no account {name!a} on this server.")
-            home = str(reader.value(f"domain:{mailbox['domain']}").get("home", ""))
-            limit = reader.mailbox_limit(name)
-        return Account(name, mailbox["mailbox_id"], mailbox["domain"], home, limit)
+            box = found[0]
+            home = str(boxes.value(f"domain:{box.domain}").get("home", ""))
+        return Account(box.account, box.mailbox_id, box.domain, home, box.limit)
 
     def state_of(self, mailbox_id: str) -> tuple[str, str]:
         """Return name and state of a mailbox, as Reader.mailbox_state does."""
@@ -71,10 +72,9 @@ class Server:
         The archive does not depend on it: what fails here is done by others within minutes.
         """
         try:
-            with suppress(ModuleNotFoundError):
-                importlib.import_module("mailhost.usage.figures").recount(self.root, [account])
-                if flush:
-                    importlib.import_module("mailhost.usage.waiting").flush(self.root, [account])
+            figures.recount(self.root, [account])
+            if flush:
+                waiting.flush(self.root, [account])
         except HostError as error:
             log.warning("%s: usage not asked anew: %s", account, error)
 

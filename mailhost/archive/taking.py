@@ -79,7 +79,7 @@ class Taking:
             messages = mailbox.messages(folders)
             if oldest:
                 half = account.limit - account.limit // 2
-                with mail_errors(account.name):
+                with mail_errors(f"The mailbox of {account.name}"):
                     messages = _oldest(mailbox, messages, used - (account.limit - half))
             if not messages:
                 raise ArchiveError("nothing_to_take", f"{account.name} holds no mail to take.")
@@ -139,6 +139,7 @@ class Taking:
                 self._at("compressed")
                 total = draft.finish()
             self._note(run, written, total)
+            self._at("written")
             undo.pop_all()
         return draft
 

@@ -87,8 +87,8 @@ class PolicyServer:
             connection.abort()
             return True
         if not self._answers:
+            self._directory.refresh()
             self._now = self._clock()
-            self._directory.refresh(self._now)
         answer = self._judge(connection, request, may_wait)
         if answer is None:
             return False

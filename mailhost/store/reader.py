@@ -42,12 +42,6 @@ class Reader:
         value = self.value(f"plan:{code}") if code else {}
         return PlanLimits(**value) if value else PlanLimits("default")
 
-    def mailbox_limit(self, name: str) -> int:
-        """Return the bytes that a mailbox may hold: its own limit, or else its plan's."""
-        mailbox = self.value(f"mailbox:{name}")
-        own = int(mailbox.get("quota_bytes", 0))
-        return own or self.plan_of(str(mailbox.get("domain", ""))).mailbox_bytes
-
     def mailbox_state(self, mailbox_id: str) -> tuple[str, str]:
         """Return name and state of the mailbox with this id.
 

@@ -20,6 +20,12 @@ FIGURES = {
         "apply_1000_at_1m": "ms",
         "apply_10k": "s",
     },
+    "archive": {
+        "archive_rate": "MB/s",
+        "archive_vs_gzip": "",
+        "archive_size_vs_gzip": "",
+        "archive_peak_2gb": "MiB",
+    },
     "panel": {
         "list_50_at_10": "ms",
         "list_50_at_10_p95": "ms",

@@ -96,9 +96,9 @@ def inside(home: Path) -> list[str]:
     return sorted(path.name for path in home.iterdir())
 
 
-def take(site: Site, box: Mailbox, **options: bool) -> Archive:
+def take(site: Site, box: Mailbox, *, oldest: bool = False, require_full: bool = False) -> Archive:
     """Archive a mailbox, full or not."""
-    return archive.take(site.server.root, box.name, **{"require_full": False, **options})
+    return archive.take(site.server.root, box.name, oldest=oldest, require_full=require_full)
 
 
 def mounted(*arguments: str) -> bool:

@@ -46,8 +46,8 @@ def filled(site: Site) -> Mailbox:
         client.create('"100% -x"')
         client.append(
             "&TtVOiw-.2026", "(\\Flagged $Work)", '"02-Jan-2020 03:04:05 +0000"', b"a: b\r\n"
-        )  # type: ignore[arg-type]
-        client.append('"100% -x"', "(\\Deleted \\Draft -v Later)", None, b"\r\nTrash\r\n")  # type: ignore[arg-type]
+        )
+        client.append('"100% -x"', "(\\Deleted \\Draft -v Later)", None, b"\r\nTrash\r\n")
         client.select("INBOX")
         client.store("2", "+FLAGS", "(\\Seen \\Answered $Work)")
         client.copy("1", "&TtVOiw-.2026")
@@ -202,14 +202,17 @@ def mutt_saw(mbox: Path, home: Path) -> list[bytes]:
     program = home / "keep"
     program.write_bytes(b"#!/bin/sh\ncat >>seen\nprintf '\\0-- END --\\0' >>seen\n")
     program.chmod(0o755)
+    # Or it would ask whether to make it, and take the first key for the answer.
+    (home / "Mail").mkdir()
     keys = "<tag-pattern>.<enter><tag-prefix><pipe-message>./keep<enter><exit>"
     settings = "set sort=mailbox-order pipe_split=yes pipe_decode=no wait_key=no"
     command = ["mutt", "-n", "-F", "/dev/null", "-R", "-f", str(mbox), "-e", settings]
     command += ["-e", f"push '{keys}'"]
     terminal, inside_it = pty.openpty()
     environment = {"HOME": str(home), "TERM": "xterm", "PATH": os.environ["PATH"]}
-    streams = {"stdin": inside_it, "stdout": inside_it, "stderr": inside_it}
-    with subprocess.Popen(command, cwd=home, env=environment, **streams) as process:
+    with subprocess.Popen(
+        command, cwd=home, env=environment, stdin=inside_it, stdout=inside_it, stderr=inside_it
+    ) as process:
         os.close(inside_it)
         with suppress(OSError):
             while os.read(terminal, 4096):

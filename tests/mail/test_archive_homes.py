@@ -120,6 +120,10 @@ def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def _write(path: Path) -> None:
+    path.write_bytes(b"mine")
+
+
 def _socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         # A socket's path is short.
@@ -135,7 +139,7 @@ IN_THE_WAY: dict[str, Callable[[Path], None]] = {
     "a fifo": _fifo,
     "a socket": _socket,
     "a directory": Path.mkdir,
-    "a foreign file": lambda path: path.write_bytes(b"mine") and None,
+    "a foreign file": _write,
 }
 
 

@@ -25,7 +25,7 @@ from mailhost import archive
 from mailhost.archive import mbox
 from mailhost.archive.scanning import Scanner
 from mailhost.instance import missing_programs
-from mailhost.records import Entry, HostedDomain, Mailbox
+from mailhost.records import Entry, HostedDomain, Mailbox, Record
 from tests.conftest import SOAK, tell
 from tests.mail.archives import lmtp, stored
 from tests.servers import REPOSITORY, MailServer, mail_server, mailbox
@@ -206,7 +206,8 @@ def test_killed_jobs_lose_and_double_no_message(server: MailServer) -> None:
     boxes = [mailbox(f"soak{n}", DOMAIN, quota_bytes=10**9) for n in range(ACCOUNTS)]
     domain = HostedDomain(DOMAIN, boxes[0].address, home=DOMAIN)
     with server.host.lock():
-        server.host.apply([Entry(r.key, n, r) for n, r in enumerate([domain, *boxes], 1)])
+        records: list[Record] = [domain, *boxes]
+        server.host.apply([Entry(r.key, n, r) for n, r in enumerate(records, 1)])
     sent = Sent(random.Random(4))
     with running(trickle, server, boxes, sent), running(delete_some, server, boxes, sent):
         kill_often(server, _TAKE, boxes, sent, KILLS, MORE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from mailhost import instance
 from mailhost.__main__ import main
 from mailhost.records import Address, HostedDomain, Mailbox, MailingList, PlanLimits
 from mailhost.usage import figures, notices
-from mailhost.usage.waiting import Waiting, flush, waiting
+from mailhost.usage.waiting import Waiting, flush, flush_where_room, waiting
 from tests.mail.conftest import Site, applied, new_site
 from tests.servers import HELP, MailServer, message, wait_for
 
@@ -241,6 +242,23 @@ def test_a_copy_comes_when_the_limit_is_raised(
     assert wait_for(lambda: len(server.messages(box.name)) == before + 1, 20), server.logs()
 
 
+def test_a_copy_that_nothing_brought_on_its_way_is_found_in_the_queue(
+    server: MailServer, site: Site, box: Mailbox
+) -> None:
+    put_in_queue(server, site, box)
+    server.stop("usage")
+    try:
+        empty(server, box)
+        # As far as anybody knows it is full.
+        assert flush_where_room(server.root) == 0
+        assert figures.recount(server.root, [box.name]) == 1
+        assert not is_full(server, box.name)
+        assert flush_where_room(server.root) == 1
+        assert wait_for(lambda: len(server.messages(box.name)) == 1, 20), server.logs()
+    finally:
+        server.start("usage")
+
+
 def empty(server: MailServer, box: Mailbox) -> None:
     """Delete all that is in the inbox, by IMAP."""
     with server.imap(box.name) as client:
@@ -356,6 +374,23 @@ def test_what_changed_while_the_daemon_was_down_is_counted(
         server.start("usage")
     assert becomes(server, box.name, full=False), server.logs()
     assert becomes(server, free.name, full=True), server.logs()
+
+
+def test_after_an_update_every_mailbox_is_counted(server: MailServer, site: Site) -> None:
+    server.deliver(site.fixed.address)
+    assert becomes_known(server, site.fixed)
+    server.stop("policy", "usage")
+    shutil.rmtree(server.host.paths.usage)
+    server.start("policy")
+    with pytest.raises(instance.InstanceError, match="run init again"):
+        instance.run(server.root, "usage")
+    assert figures.of_account(server.root, site.fixed.name) is None
+    assert server.rcpt(site.fixed.address)[0] == 250
+    server.stop("policy")
+    instance.init(server.root, server.config)
+    server.start("policy", "usage")
+    assert becomes_known(server, site.fixed), server.logs()
+    fill(server, small(site, "box"))
 
 
 def test_a_daemon_that_hangs_keeps_no_mail_back(server: MailServer, site: Site) -> None:
