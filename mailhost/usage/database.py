@@ -85,9 +85,10 @@ class UsageDatabase:
                 self._db.execute("ROLLBACK")
             raise
 
-    def _next(self, counter: str) -> int:
-        query = f"UPDATE state SET {counter} = {counter} + 1 RETURNING {counter}"  # noqa: S608
-        return int(self._db.execute(query).fetchone()[0])
+    def _next(self, counter: str, count: int = 1) -> int:
+        """Return the last of so many new numbers."""
+        query = f"UPDATE state SET {counter} = {counter} + ? RETURNING {counter}"  # noqa: S608
+        return int(self._db.execute(query, (count,)).fetchone()[0])
 
     # Who has to be asked about
 
@@ -178,11 +179,13 @@ class UsageDatabase:
         """
         with self._transaction():
             held = self._held([box.mailbox_id for box in boxes])
+            news = []
             for box in boxes:
                 size, old = sizes[box.account], held.get(box.mailbox_id)
                 if old is None or old.asked_at <= asked_at:
                     fresh = (size.used, size.messages, box.limit, asked_at)
-                    self._put(old, Usage(box.mailbox_id, box.account, box.domain, *fresh))
+                    news.append(Usage(box.mailbox_id, box.account, box.domain, *fresh))
+            self._put(held, news)
             self._unmark(marks or {})
 
     def _held(self, mailbox_ids: Sequence[str]) -> dict[str, Usage]:
@@ -194,19 +197,29 @@ class UsageDatabase:
             found |= {row[0]: Usage(*row) for row in self._db.execute(query, some)}
         return found
 
-    def _put(self, old: Usage | None, new: Usage) -> None:
-        """Write a figure. What has not changed but for the time is no news."""
-        if old is not None and _same(old, new):
-            query = "UPDATE usage SET asked_at = ? WHERE mailbox_id = ?"
-            self._db.execute(query, (new.asked_at, new.mailbox_id))
-            return
-        row = (new.mailbox_id, new.account, new.domain, new.used, new.messages, new.limit)
-        self._db.execute(
+    def _put(self, held: Mapping[str, Usage], rows: Iterable[Usage]) -> None:
+        """Write figures in place of those that are held.
+
+        What has not changed but for the time is no news.
+        """
+        news, times = [], []
+        for row in rows:
+            old = held.get(row.mailbox_id)
+            if old is not None and old._replace(asked_at=row.asked_at) == row:
+                times.append((row.asked_at, row.mailbox_id))
+            else:
+                news.append(row)
+        self._db.executemany("UPDATE usage SET asked_at = ? WHERE mailbox_id = ?", times)
+        first = self._next("changed", len(news)) - len(news) + 1
+        self._db.executemany(
             "INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, new.asked_at, self._next("changed")),
+            ((*row, number) for number, row in enumerate(news, first)),
         )
-        if old is not None and old.full and not new.full:
-            self._db.execute("INSERT OR IGNORE INTO freed VALUES (?)", (new.account,))
+        roomy = [row for row in news if row.mailbox_id in held and not row.full]
+        self._db.executemany(
+            "INSERT OR IGNORE INTO freed VALUES (?)",
+            [(row.account,) for row in roomy if held[row.mailbox_id].full],
+        )
 
     # What follows from the records
 
@@ -225,10 +238,12 @@ class UsageDatabase:
                 "DELETE FROM usage WHERE mailbox_id = ?", [(mailbox_id,) for mailbox_id in gone]
             )
             held = self._held([box.mailbox_id for box in changed])
+            news = []
             for box in changed:
                 if old := held.get(box.mailbox_id):
                     same = (old.used, old.messages, box.limit, old.asked_at)
-                    self._put(old, Usage(box.mailbox_id, box.account, box.domain, *same))
+                    news.append(Usage(box.mailbox_id, box.account, box.domain, *same))
+            self._put(held, news)
 
     # Who is full no more
 
@@ -240,13 +255,3 @@ class UsageDatabase:
         """Postfix tries them."""
         with self._transaction():
             self._db.executemany("DELETE FROM freed WHERE account = ?", [(name,) for name in names])
-
-
-def _same(old: Usage, new: Usage) -> bool:
-    return (old.used, old.messages, old.limit, old.account, old.domain) == (
-        new.used,
-        new.messages,
-        new.limit,
-        new.account,
-        new.domain,
-    )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from mailhost.config import ConfigError, HostConfig
 from mailhost.dovecot import Size
 from mailhost.paths import Paths
 from mailhost.records import HostedDomain, PlanLimits
+from mailhost.store import limits
 from mailhost.usage import figures
 from mailhost.usage.counting import Boxes
 from mailhost.usage.database import Box
@@ -138,6 +140,22 @@ def test_the_oldest_figures_are_marked_first(paths: Paths) -> None:
         assert list(db.due(10.0, 9)) == ["b"]
         assert db.mark_oldest(2.5, 9, 10.0) == 1
         assert set(db.due(10.0, 9)) == {"b", "c"}
+
+
+def test_trash_takes_all_that_a_full_mailbox_holds_or_what_the_operator_says(paths: Paths) -> None:
+    put(paths, box("a", 1000))
+    usual, chosen = HostConfig("a.example.com"), HostConfig("a.example.com", trash_reserve=5000)
+    with closing(sqlite3.connect(paths.store)) as db:
+
+        def reserve(config: HostConfig) -> int:
+            query = f"SELECT {limits.reserve(config)} FROM mailbox AS m WHERE m.name = 'a'"  # noqa: S608
+            return int(db.execute(query).fetchone()[0])
+
+        # Whatever crossed the limit, once copied: all of it lies in both folders for a moment.
+        assert reserve(usual) >= 1000 + usual.message_size_limit
+        assert reserve(chosen) == 5000
+    with pytest.raises(ConfigError, match="trash_reserve"):
+        HostConfig("a.example.com", trash_reserve=-1)
 
 
 def test_both_ways_of_reading_limits_agree(paths: Paths) -> None:
