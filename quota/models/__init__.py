@@ -21,6 +21,7 @@ from quota.models.usage import (
     UsageReport,
     UsageWarning,
     WaitingMail,
+    on_server,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "UsageReport",
     "UsageWarning",
     "WaitingMail",
+    "on_server",
 ]
