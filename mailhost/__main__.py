@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mailhost import instance
+from mailhost.archive import commands as archiving
 from mailhost.config import HostConfig, load_config
 from mailhost.errors import HostError
 from mailhost.host import Host
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     recount = add(_recount, "recount", "have Dovecot count mailboxes at once")
     recount.add_argument("account", nargs="*", help="their names [all]")
     add(_waiting, "waiting", "list copies of mail that wait for full mailboxes")
+    archiving.add(commands)
     add(_certificates, "certificates", "bring the domains' certificates into service")
     return parser
 
@@ -232,7 +234,9 @@ def _usage(options: argparse.Namespace) -> int:
     if options.account:
         found = usage_figures.of_account(options.root, options.account.lower())
         if found is None:
-            raise HostError(f"no figure of {options.account!a}: no such account, or not counted yet")
+            raise HostError(
+                f"no figure of {options.account!a}: no such account, or not counted yet"
+            )
         known = [found]
     else:
         known = usage_figures.full(options.root)

@@ -155,6 +155,16 @@ class HostConfig:
         "DIRECTORY",
         "where the domains' own directories lie; empty: homes, in the server's directory",
     )
+    home_uid: int = _setting(
+        5001,
+        "NUMBER",
+        "user id that owns the domains' homes, under which FTP serves them; not that of the mail",
+    )
+    home_gid: int = _setting(
+        5001,
+        "NUMBER",
+        "group id of the homes; whoever runs the panel's web process is a member, to read archives",
+    )
     certificates: str = _setting(
         "",
         "DIRECTORY",
@@ -179,6 +189,9 @@ class HostConfig:
             _must(0 <= getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         _must(1 <= self.mail_uid < 2**31, "mail_uid")
         _must(1 <= self.mail_gid < 2**31, "mail_gid")
+        # FTP's sessions run by these: they must reach neither mail nor anything of root's.
+        _must(1 <= self.home_uid < 2**31 and self.home_uid != self.mail_uid, "home_uid")
+        _must(1 <= self.home_gid < 2**31 and self.home_gid != self.mail_gid, "home_gid")
         _must(10_000 <= self.message_size_limit < 2**31, "message_size_limit")
         _must(0 <= self.trash_reserve < 2**40, "trash_reserve")
         _must(1 <= self.max_recipients <= 100_000, "max_recipients")

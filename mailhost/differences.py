@@ -73,6 +73,13 @@ def of_directories(store: Store, paths: Paths) -> Iterator[Difference]:
         yield Difference("directory", str(path), None, "belongs to no mailbox")
 
 
+def of_homes(store: Store, homes_root: Path) -> Iterator[Difference]:
+    """Find domains whose home directory is missing."""
+    for domain, home in store.projections.homes():
+        if not is_directory(homes_root / home):
+            yield Difference("home", domain, str(homes_root / home), None)
+
+
 def strays(store: Store, paths: Paths) -> Iterator[Path]:
     """Yield the directories under `mail` and `trash` whose id is not on record there."""
     for shard in sorted(paths.mail.iterdir()):

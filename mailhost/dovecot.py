@@ -150,6 +150,13 @@ class Doveadm:
             return True
         return False
 
+    def run(self, *arguments: str, seconds: float | None = None) -> programs.Answer:
+        """Run a command of doveadm(1) and return its answer, whatever its exit code.
+
+        Raises NoAnswer when it does not end within `seconds`.
+        """
+        return self._run(*arguments, seconds=seconds)
+
     def _ask(self, *arguments: str, seconds: float | None = None) -> str:
         answer = self._run(*arguments, seconds=seconds)
         if answer.code:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mailhost import certificates, differences
+from mailhost import certificates, differences, homes
 from mailhost.batch import Batch, Outcome, Status
 from mailhost.certificates import CertificateState
 from mailhost.config import HostConfig, load_config
@@ -33,7 +33,7 @@ from mailhost.dovecot import Doveadm, NoAnswer
 from mailhost.errors import HostError, host_errors
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
-from mailhost.records import Entry, Record
+from mailhost.records import Entry, HostedDomain, Record
 from mailhost.settle import Settler
 from mailhost.store import Store
 
@@ -150,7 +150,22 @@ class Host:
                 confirmer.ask_ahead(batch.taken)
                 problem = self._settler.settle()
             batch.confirm(confirmer, problem)
-        return batch.outcomes
+        return batch.outcomes | self._without_home(batch.taken)
+
+    def _without_home(self, entries: Iterable[Entry]) -> dict[str, Outcome]:
+        """Make the homes of these domains where they are missing; return those that have none."""
+        failed: dict[str, Outcome] = {}
+        for entry in entries:
+            if isinstance(entry.record, HostedDomain) and entry.record.home:
+                try:
+                    homes.make(self._homes_root, self.config, entry.record.home)
+                except homes.HomeError as error:
+                    failed[entry.key] = Outcome(Status.UNCONFIRMED, str(error))
+        return failed
+
+    @property
+    def _homes_root(self) -> Path:
+        return homes.root_of(self.root, self.config)
 
     def records(self) -> Iterator[Entry]:
         """Yield every live record with its change number, in the order of keys."""
@@ -223,6 +238,7 @@ class Host:
             *differences.of_projections(self._store),
             *differences.of_maps(self._store, self._maps),
             *differences.of_directories(self._store, self.paths),
+            *differences.of_homes(self._store, self._homes_root),
         ]
 
     @host_errors()
@@ -241,6 +257,11 @@ class Host:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
                 self._maps.rebuild(name, self._store.lines.source(name))
         self._trash_strays()
+        if any(item.where == "home" for item in found):
+            for _, home in self._store.projections.homes():
+                # What stands in its way the operator has to move: it is found again.
+                with suppress(homes.HomeError):
+                    homes.make(self._homes_root, self.config, home)
         self._settler.settle()
         return found
 

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mailhost import homes
 from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
@@ -84,6 +85,9 @@ def init(root: Path, config: HostConfig) -> None:
         maps = Maps(paths)
         for name in maps.missing():
             maps.rebuild(name, store.lines.source(name))
+        homes_root = homes.root_of(paths.root, config)
+        for _, home in store.projections.homes():
+            homes.make(homes_root, config, home)
     maps.ensure_sni()
 
 
@@ -119,6 +123,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.policy: (0, 0, 0o700),
         paths.lists: (0, 0, 0o700),
         paths.usage: (0, 0, 0o700),
+        paths.archive: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)

@@ -106,13 +106,18 @@ class Paths:
 
     @property
     def usage_db(self) -> Path:
-        """The usage daemon's database; there is none before its first start."""
+        """The usage daemon's database; made by `init`."""
         return self.usage / "usage.sqlite3"
 
     @property
     def usage_socket(self) -> Path:
         """Where Dovecot tells the usage daemon which mailbox has changed."""
         return self.run / "usage"
+
+    @property
+    def archive(self) -> Path:
+        """What is on record about archives, and what killed runs left to finish."""
+        return self.root / "archive"
 
     @property
     def log(self) -> Path:

@@ -184,6 +184,11 @@ class Projections:
         query = "SELECT 1 FROM list WHERE address = ?"
         return self._db.execute(query, (address,)).fetchone() is not None
 
+    def homes(self) -> list[tuple[str, str]]:
+        """Return the domains that have a home directory, and its name below the homes."""
+        rows = self._db.execute("SELECT name, home FROM domain WHERE home <> '' ORDER BY name")
+        return rows.fetchall()
+
     def hosted_domains(self) -> list[str]:
         """Return every domain whose mail this server takes."""
         return [row[0] for row in self._db.execute("SELECT name FROM domain ORDER BY name")]

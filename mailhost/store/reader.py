@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mailhost.records import PlanLimits
+from mailhost.store.limits import LIMIT
 
 #: Steps of forwarding that are followed; the panel allows no more.
 MOST_STEPS = 10
@@ -40,6 +41,24 @@ class Reader:
         code = self.value(f"domain:{domain}").get("plan", "")
         value = self.value(f"plan:{code}") if code else {}
         return PlanLimits(**value) if value else PlanLimits("default")
+
+    def mailbox_limit(self, name: str) -> int:
+        """Return the bytes that a mailbox may hold, as Dovecot knows it; 0 if there is none."""
+        query = f"SELECT {LIMIT} FROM mailbox AS m WHERE m.name = ? AND m.state <> 'closing'"  # noqa: S608
+        row = self._db.execute(query, (name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def mailbox_state(self, mailbox_id: str) -> tuple[str, str]:
+        """Return name and state of the mailbox with this id.
+
+        The state is schema.sql's, or "trash" where it was deleted; ("", "") if it is gone for good.
+        """
+        query = (
+            "SELECT name, state FROM mailbox WHERE mailbox_id = ?1"
+            " UNION ALL SELECT name, 'trash' FROM trash WHERE mailbox_id = ?1"
+        )
+        row = self._db.execute(query, (mailbox_id,)).fetchone()
+        return (row[0], row[1]) if row else ("", "")
 
     def destinations(self, address: str) -> list[str]:
         """Return where an address, in lower case, is forwarded to, the catch-all not counting."""

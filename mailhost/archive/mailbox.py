@@ -1,0 +1,361 @@
+"""One mailbox, asked of Dovecot and read as the files that it keeps (Maildir++).
+
+Dovecot says which messages there are, and it alone removes them. Their bytes are read as files:
+over IMAP a NUL would come as something else. What lies below the mailbox's directory belongs to the
+mail user, who may have put a link anywhere in it: none is followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+
+from mailhost.archive.errors import ArchiveError
+from mailhost.archive.mbox import Bytes
+from mailhost.config import HostConfig
+from mailhost.dovecot import Doveadm, NoAnswer
+from mailhost.paths import Paths
+
+#: Seconds that Dovecot gets to list or expunge: it may have to index a large mailbox first.
+PATIENCE = 600.0
+#: Messages, and ranges of their numbers, that one command expunges.
+PORTION, RANGES = 2000, 300
+#: A larger message is mapped into memory instead of read.
+_MAPPED_FROM = 4 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GUID = re.compile(rb"\A3 (?:\S+ )*G([0-9a-f]{32})(?: |\n)")
+_VSIZE = re.compile(r",W=([0-9]{1,15})(?=[,:]|\Z)")
+# Seconds in which a Dovecot that is there says so.
+_BREATH = 10.0
+# sysexits.h, as doveadm ends with them.
+_NO_USER = 67
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder as Dovecot sees it; `vsize` is its bytes as the quota counts them."""
+
+    name: str
+    guid: str
+    uidvalidity: int
+    vsize: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as Dovecot lists it. `name` is its file's, without flags."""
+
+    folder: Folder
+    uid: int
+    name: str
+    flags: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Stored:
+    """A message's bytes, in memory or mapped into it. `received` is in UNIX seconds."""
+
+    content: Bytes
+    received: int
+
+    def __enter__(self) -> Self:
+        """Let go of the bytes at the end of the block."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Let go of them."""
+        if isinstance(self.content, mmap.mmap):
+            self.content.close()
+
+
+class Mailbox:
+    """An account's mailbox. To be used as a context manager, which closes what it has opened."""
+
+    def __init__(self, paths: Paths, config: HostConfig, account: str, mailbox_id: str) -> None:
+        """Name the mailbox; nothing is asked yet."""
+        self.account = account
+        self.mailbox_id = mailbox_id
+        self._paths = paths
+        self._config = config
+        self._doveadm = Doveadm(paths)
+        self._open = ExitStack()
+        self._maildir = -1
+        self._folders: dict[str, FolderFiles] = {}
+
+    def __enter__(self) -> Self:
+        """Open the mailbox's directory. ArchiveError if it is another's, or cannot be read."""
+        home = self._paths.home(self.mailbox_id)
+        with mail_errors(self.account):
+            descriptor = os.open(self._paths.mail, _DIRECTORY)
+            for name in (home.parent.name, home.name, "Maildir"):
+                try:
+                    below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+                finally:
+                    os.close(descriptor)
+                descriptor = below
+        self._open.callback(os.close, descriptor)
+        self._maildir = descriptor
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close it."""
+        self._open.close()
+        self._folders.clear()
+
+    # Asked of Dovecot
+
+    def folders(self) -> list[Folder]:
+        """Return all folders as they are now, the inbox first."""
+        fields = "messages uidvalidity vsize guid"
+        rows = self._table("mailbox", "status", "-u", self.account, fields, "*")
+        found = [Folder(row[0], row[4], int(row[2]), int(row[3])) for row in rows]
+        return sorted(found, key=lambda folder: (folder.name != "INBOX", folder.name))
+
+    def used(self) -> int:
+        """Return the bytes that all folders hold, as Dovecot's quota counts them."""
+        return sum(folder.vsize for folder in self.folders())
+
+    def messages(self, folders: Iterable[Folder]) -> list[Message]:
+        """Return the messages in these folders, folder by folder, in the order of their numbers."""
+        found: list[Message] = []
+        for folder in folders:
+            query = ("mailbox-guid", folder.guid, "ALL")
+            for row in self._table("fetch", "-u", self.account, "uid storageid flags", *query):
+                uid, name, flags = row
+                kept = tuple(flag for flag in flags.split() if flag != "\\Recent")
+                found.append(Message(folder, int(uid), name, kept))
+        return found
+
+    def expunge(self, folder: Folder, uids: Sequence[int]) -> None:
+        """Remove these messages for good; those that are gone already are passed over.
+
+        Asked before each portion, the folder has to be the same still: ArchiveError
+        "mailbox_changed".
+        """
+        for portion in portions(uids):
+            now = {other.guid: other.uidvalidity for other in self.folders()}
+            if folder.guid not in now:
+                return
+            if now[folder.guid] != folder.uidvalidity:
+                text = f"The folder {folder.name!a} of {self.account} has been made anew meanwhile."
+                raise ArchiveError("mailbox_changed", text)
+            # The folder is named by an id that no other has, in this mailbox or another's.
+            self._ask("expunge", "-u", self.account, "mailbox-guid", folder.guid, "uid", portion)
+
+    def make_folder(self, name: str) -> None:
+        """Make and subscribe a folder, if that is possible."""
+        try:
+            self._ask("mailbox", "create", "-s", "-u", self.account, "--", name)
+        except ArchiveError as error:
+            if error.code != "mailbox_unreadable":
+                raise
+
+    def add_flags(self, folder: Folder, flags: str, uids: Sequence[int]) -> None:
+        """Give flags, words with blanks between, to these messages."""
+        for portion in portions(uids):
+            query = ("mailbox-guid", folder.guid, "uid", portion)
+
+            self._ask("flags", "add", "-u", self.account, "--", flags, *query)
+
+    def _table(self, *arguments: str) -> list[list[str]]:
+        lines = self._ask("-f", "tab", *arguments).splitlines()
+        return [line.split("\t") for line in lines[1:]]
+
+    def _ask(self, *arguments: str) -> str:
+        return _answer(self._doveadm, self.account, arguments)
+
+    # Read as files
+
+    def files(self, folder: Folder) -> FolderFiles:
+        """Return the files of a folder. ArchiveError "mailbox_changed" if it has gone."""
+        if folder.guid not in self._folders:
+            with mail_errors(self.account):
+                self._find_folders()
+        try:
+            return self._folders[folder.guid]
+        except KeyError:
+            text = f"The folder {folder.name!a} of {self.account} has gone meanwhile."
+            raise ArchiveError("mailbox_changed", text) from None
+
+    def _find_folders(self) -> None:
+        """Open the folders' directories; Dovecot's list of messages in each has its folder's id."""
+        for name in (".", *_listed(self._maildir)):
+            if not name.startswith("."):
+                continue
+            try:
+                directory = os.open(name, _DIRECTORY, dir_fd=self._maildir)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue
+                raise
+            guid = self._guid(directory)
+            if guid and guid not in self._folders:
+                self._open.callback(os.close, directory)
+                self._folders[guid] = FolderFiles(directory, self._config, self._open)
+            else:
+                os.close(directory)
+
+    def _guid(self, directory: int) -> str:
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open("dovecot-uidlist", flags, dir_fd=directory)
+        except OSError:
+            return ""
+        try:
+            match = _GUID.match(os.read(descriptor, 512))
+        finally:
+            os.close(descriptor)
+        return match[1].decode() if match else ""
+
+
+class FolderFiles:
+    """The message files of one folder, found by their names without flags."""
+
+    def __init__(self, directory: int, config: HostConfig, closing: ExitStack) -> None:
+        """Take the open directory of the folder."""
+        self._config = config
+        self.directory = directory
+        self.parts: dict[str, int] = {}
+        for name in ("cur", "new", "tmp"):
+            self.parts[name] = os.open(name, _DIRECTORY, dir_fd=directory)
+            closing.callback(os.close, self.parts[name])
+        self._files: dict[str, tuple[str, str]] = {}
+
+    def look(self) -> None:
+        """Look which files there are."""
+        # A message moves from `new` to `cur`, never back: in this order none is overlooked.
+        self._files = {
+            name.partition(":")[0]: (part, name)
+            for part in ("new", "cur")
+            for name in _listed(self.parts[part])
+        }
+
+    def names(self) -> set[str]:
+        """Return the names of all files there were when they were looked at, without flags."""
+        return set(self._files)
+
+    def details(self, name: str) -> os.stat_result | None:
+        """Return what is known of a message's file without opening it; None if it has gone."""
+        for _ in range(3):
+            if name in self._files:
+                part, full = self._files[name]
+                with suppress(FileNotFoundError):
+                    return os.stat(full, dir_fd=self.parts[part], follow_symlinks=False)
+            self.look()
+        return None
+
+    def stored(self, name: str) -> Stored | None:
+        """Open a message's file and return its content; None if it has gone.
+
+        ArchiveError "mailbox_unreadable" for what no mail server has written.
+        """
+        with mail_errors(name):
+            descriptor = self._opened(name)
+            if descriptor is None:
+                return None
+            try:
+                return self._content(descriptor, name)
+            finally:
+                os.close(descriptor)
+
+    def _content(self, descriptor: int, name: str) -> Stored:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != self._config.mail_uid:
+            text = f"A file of the mailbox is not the mail server's: {name!a}"
+            raise ArchiveError("mailbox_unreadable", text)
+        if found.st_size < _MAPPED_FROM:
+            return Stored(_read(descriptor), int(found.st_mtime))
+        return Stored(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), int(found.st_mtime))
+
+    def _opened(self, name: str) -> int | None:
+        """Open a message's file under whatever name it has now: its flags are part of it."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        for _ in range(5):
+            if name in self._files:
+                part, full = self._files[name]
+                with suppress(FileNotFoundError):
+                    return os.open(full, flags, dir_fd=self.parts[part])
+            self.look()
+        return None
+
+
+def virtual_size(name: str, details: os.stat_result) -> int:
+    """Return a message's size as the quota counts it, each line's end as two bytes."""
+    match = _VSIZE.search(name)
+    return int(match[1]) if match else details.st_size
+
+
+def portions(uids: Sequence[int]) -> Iterator[str]:
+    """Yield message numbers as ranges that hold these alone, few enough for one command each."""
+    ordered = sorted(set(uids))
+    for start in range(0, len(ordered), PORTION):
+        ranges = _ranges(ordered[start : start + PORTION])
+        for first in range(0, len(ranges), RANGES):
+            yield ",".join(ranges[first : first + RANGES])
+
+
+def _ranges(ordered: Sequence[int]) -> list[str]:
+    """Return increasing numbers as ranges, such as 4:9 and 12."""
+    found: list[list[int]] = []
+    for number in ordered:
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return [f"{first}:{last}" if last > first else str(first) for first, last in found]
+
+
+def by_folder(messages: Iterable[Message]) -> dict[Folder, list[Message]]:
+    """Return the messages of each folder."""
+    found: dict[Folder, list[Message]] = defaultdict(list)
+    for message in messages:
+        found[message.folder].append(message)
+    return found
+
+
+@contextmanager
+def mail_errors(account: str) -> Iterator[None]:
+    """Turn what the file system says about a mailbox into ArchiveError."""
+    try:
+        yield
+    except OSError as error:
+        about = f"{error.strerror}: {error.filename!a}"
+        text = f"The mailbox of {account} cannot be read ({about})."
+        raise ArchiveError("mailbox_unreadable", text) from error
+
+
+def _answer(doveadm: Doveadm, account: str, arguments: Sequence[str]) -> str:
+    try:
+        answer = doveadm.run(*arguments, seconds=PATIENCE)
+    except NoAnswer as error:
+        raise ArchiveError("server_down", f"Dovecot does not answer ({error}).") from error
+    if answer.code == 0:
+        return answer.out
+    said = answer.err.partition("\n")[0] or f"doveadm {arguments[0]} ended with {answer.code}"
+    if answer.code == _NO_USER:
+        raise ArchiveError("no_account", f"Dovecot has no account {account} at the moment.")
+    # The code for "later" is also that of a file which Dovecot cannot read.
+    if answer.code == os.EX_TEMPFAIL and not doveadm.alive(_BREATH):
+        raise ArchiveError("server_down", f"Dovecot does not answer ({said}).")
+    raise ArchiveError("mailbox_unreadable", f"Dovecot cannot do it ({said}).")
+
+
+def _read(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, _MAPPED_FROM):
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _listed(directory: int) -> list[str]:
+    """Return the names in an open directory."""
+    with os.scandir(directory) as inside:
+        return sorted(entry.name for entry in inside)
