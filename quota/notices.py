@@ -13,6 +13,7 @@ it would send it twice, and every minute anew where it is the database that fail
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
@@ -40,7 +41,7 @@ from accounts.models import Account, User
 from mailhost.errors import HostError
 from mailhost.usage.notices import deliver
 from propagation.models import MailServer
-from quota.models import Notice
+from quota.models import Notice, on_server
 from quota.wednesday import next_run
 
 #: A notice that could not be sent for so long is no news any more.
@@ -85,7 +86,7 @@ def send_written(server: MailServer) -> int:
     with server.host() as host:
         root = host.root
     Notice.objects.filter(written_at__lt=now() - _KEPT).delete()
-    recent = Notice.objects.filter(account__server=server, written_at__gt=now() - _NEWS)
+    recent = Notice.objects.filter(on_server(server), written_at__gt=now() - _NEWS)
     recent = recent.select_related("account__domain__customer__user", "account__domain__plan")
     to_accounts = recent.filter(to_account_at=None).order_by("written_at", "pk")[:_AT_ONCE]
     sent = sum(_to_account(root, server, notice) for notice in to_accounts)
@@ -191,10 +192,10 @@ def _mail_to_customer(notices: list[Notice], connection: Any) -> CustomerMail:
             "parts": parts,
             "panel_url": settings.PANEL_URL,
         }
-        text = frame.template.render(Context(values, autoescape=False))  # type: ignore[attr-defined]
+        whole = frame.template.render(Context(values, autoescape=False))  # type: ignore[attr-defined]
     return CustomerMail(
         subject,
-        text,
+        _tidied(whole),
         formataddr(_sender()),
         [user.email],
         headers={
@@ -210,7 +211,12 @@ def _rendered(template: Template, values: dict[str, Any]) -> tuple[str, str]:
     """Return a template's first line and the rest. Plain text: nothing is escaped for HTML."""
     text = template.render(Context(values, autoescape=False))
     subject, _newline, body = text.strip().partition("\n")
-    return _one_line(subject), body.strip() + "\n"
+    return _one_line(subject), _tidied(body)
+
+
+def _tidied(text: str) -> str:
+    """Return text without the empty lines that a template's tags leave."""
+    return re.sub(r"\n{3,}", "\n\n", text.strip()) + "\n"
 
 
 def _surroundings(notice: Notice, to_customer: bool) -> dict[str, Any]:
