@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import expect
@@ -122,7 +123,8 @@ def opens(path: str) -> Callable[[Visitor, str, str], None]:
     """Return the way to a page; `{archive}` and `{account}` stand for what it is about."""
 
     def way(visitor: Visitor, archive: str, account: str) -> None:
-        visitor.go(COM + path.format(archive=archive, account=account))
+        response = visitor.go(COM + path.format(archive=archive, account=account))
+        assert response.ok, response.url
 
     return way
 
@@ -147,7 +149,8 @@ PAGES: dict[str, Callable[[Visitor, str, str], None]] = {
     "archive-now": opens("/mailboxes/{account}/archive/"),
     "archive-job": opens("/archives/jobs/1/"),
     "archive-job-failed": opens("/archives/jobs/2/"),
-    "archive-job-waiting": opens("/archives/jobs/3/"),
+    "archive-job-put-back": opens("/archives/jobs/3/"),
+    "archive-job-waiting": opens("/archives/jobs/4/"),
     "archive-mailboxes": opens("/mailboxes/"),
     "archive-home": opens("/"),
     "archive-help": opens("/../../help/mailbox"),
@@ -187,6 +190,9 @@ server = MailServer.objects.get()
 jobs.archive_now(tanaka, com, oldest=False, by=None)
 jobs.archive_now(ito, com, oldest=False, by=None)
 jobs.do_waiting(server)
+row = Archive.objects.get()
+jobs.put_back(row, numbers=[1, 3], by=None)
+jobs.do_waiting(server)
 jobs.archive_now(ito, com, oldest=False, by=None)
 run = ArchiveRun.objects.create(server=server, day=now().date(), started_at=now(), found=2)
 for account, fields in ((tanaka, {"file_name": Archive.objects.get().file_name, "messages": 7,
@@ -203,7 +209,7 @@ ArchiveRun.objects.update(weekly=False)
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_page_is_right_in_every_size_and_light(told: Product, visit: Visit, language: str) -> None:
     archive = str(told.rows("SELECT id FROM quota_archive")[0][0])
-    account = told.rows("SELECT id FROM accounts_account WHERE name = 'suzuki'")[0][0]
+    account = str(UUID(told.rows("SELECT id FROM accounts_account WHERE name = 'tanaka'")[0][0]))
     visitor = visit(told.url, language)
     visitor.log_in("sakura", told.logins["sakura"])
     faults: dict[str, list[str]] = {}
