@@ -79,6 +79,13 @@ def _list_posters(refusal: Refusal) -> str:
     return _("The mailing list does not take mail from the sender's address.")
 
 
+def _full(refusal: Refusal) -> str:
+    return _(
+        "The mailbox of the recipient is full. It takes mail again once its holder has made room; "
+        "send the message again later."
+    )
+
+
 def _account(refusal: Refusal) -> str:
     return _("The account did not exist any more.")
 
@@ -102,5 +109,6 @@ _REASONS: Mapping[str, Callable[[Refusal], str]] = {
     "size": _size,
     "list-size": _list_size,
     "list-posters": _list_posters,
+    "full": _full,
     "account": _account,
 }
