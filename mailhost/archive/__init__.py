@@ -51,7 +51,12 @@ def take(
     with servers.opened(root) as server:
         found = server.account(account)
         with server.db.lock(found.mailbox_id):
-            keeping.finish_mailbox(server, found.mailbox_id)
+            try:
+                keeping.finish_mailbox(server, found.mailbox_id)
+            except ArchiveError as error:
+                # The earlier archive is gone, and has left all that is here now.
+                if error.code != "archive_changed":
+                    raise
             return Taking(server).take(
                 found,
                 oldest=oldest,

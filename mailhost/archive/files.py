@@ -169,6 +169,8 @@ def is_there(home: int, name: str, descriptor: int) -> bool:
 
 def discard(home: int, name: str, descriptor: int | None = None) -> None:
     """Delete a file of ours, if it is there (and, given its descriptor, only that one)."""
-    if descriptor is None or is_there(home, name, descriptor):
-        with suppress(FileNotFoundError, IsADirectoryError):
+    with suppress(FileNotFoundError, IsADirectoryError):
+        # Looked for first: in a read-only home even what is not there cannot be deleted.
+        os.stat(name, dir_fd=home, follow_symlinks=False)
+        if descriptor is None or is_there(home, name, descriptor):
             os.unlink(name, dir_fd=home)

@@ -33,6 +33,8 @@ _MAPPED_FROM = 4 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GUID = re.compile(rb"\A3 (?:\S+ )*G([0-9a-f]{32})(?: |\n)")
 _VSIZE = re.compile(r",W=([0-9]{1,15})(?=[,:]|\Z)")
+# Seconds in which a Dovecot that is there says so.
+_BREATH = 10.0
 # sysexits.h, as doveadm ends with them.
 _NO_USER = 67
 
@@ -340,7 +342,8 @@ def _answer(doveadm: Doveadm, account: str, arguments: Sequence[str]) -> str:
     said = answer.err.partition("\n")[0] or f"doveadm {arguments[0]} ended with {answer.code}"
     if answer.code == _NO_USER:
         raise ArchiveError("no_account", f"Dovecot has no account {account} at the moment.")
-    if answer.code == os.EX_TEMPFAIL or answer.code == os.EX_UNAVAILABLE:
+    # The code for "later" is also that of a file which Dovecot cannot read.
+    if answer.code == os.EX_TEMPFAIL and not doveadm.alive(_BREATH):
         raise ArchiveError("server_down", f"Dovecot does not answer ({said}).")
     raise ArchiveError("mailbox_unreadable", f"Dovecot cannot do it ({said}).")
 

@@ -244,7 +244,12 @@ class Taking:
 
         name = row["file_name"]
         if not name or not files.is_there(home, name, descriptor):
-            name = files.publish(home, descriptor, self._server.config, self._names(row), say)
+            try:
+                name = files.publish(home, descriptor, self._server.config, self._names(row), say)
+            except FileNotFoundError:
+                if os.fstat(descriptor).st_nlink:
+                    raise
+                self._lost(row)
         self._at("linked")
         try:
             files.settle(home, row["temporary"], descriptor)
