@@ -6,6 +6,8 @@ import gzip
 import os
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from functools import partial
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from uuid import UUID
 
@@ -32,7 +34,7 @@ def panel() -> Iterator[Product]:
         for name in ("tanaka", "suzuki"):
             for number in range(1, 8):
                 deliver(made, name, number)
-            assert wait_for(lambda n=name: held(made, n) == 7, 60), made.mail.logs()  # type: ignore[misc]
+            assert wait_for(partial(holds, made, name, 7), 60), made.mail.logs()
         made.manage("collect_figures")
         yield made
 
@@ -45,7 +47,7 @@ def deliver(panel: Product, name: str, number: int) -> None:
     mail["Subject"] = f"{number}月のご請求書について" if number > 2 else f"{EVIL} " * number
     mail.set_content(f"{'いつもお世話になっております。' * 20}\n\n{EVIL}\n" * number)
     if number == 3:
-        mail.add_attachment(b"x" * 40_000, "application", "pdf", filename="ご請求書.pdf")  # type: ignore[misc]
+        mail.add_attachment(b"x" * 40_000, "application", "pdf", filename="ご請求書.pdf")
     with panel.mail.smtp() as client:
         client.sendmail("hanako@outside.test", [f"{name}@example.com"], mail.as_bytes())
 
@@ -55,6 +57,11 @@ def held(panel: Product, name: str) -> int:
     figures.recount(panel.mail.root, [name])
     known = figures.of_account(panel.mail.root, name)
     return known.messages if known else 0
+
+
+def holds(panel: Product, name: str, count: int) -> bool:
+    """Say whether a mailbox holds so many messages."""
+    return held(panel, name) == count
 
 
 def ended(visitor: Visitor, language: str = "完了") -> None:
@@ -224,3 +231,47 @@ def test_page_is_right_in_every_size_and_light(told: Product, visit: Visit, lang
             operator.go(path)
             list(seen(operator, name, language))
     assert not faults, "\n".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items())
+
+
+HUGE = 2 << 30
+_HUGE = """
+from accounts.models import Account
+from django.utils.timezone import now
+from quota.models import Archive, ArchiveNews
+tanaka = Account.objects.get(name="tanaka")
+file = "tanaka.oldmail.20251231.gz"
+path = __import__("pathlib").Path(ArchiveNews.objects.get().homes_root) / tanaka.domain.home / file
+with path.open("wb") as huge:
+    huge.truncate(2 << 30)
+Archive.objects.create(server=tanaka.server, number=99, domain=tanaka.domain, mailbox_id=tanaka.pk,
+    account_name="tanaka", file_name=file, taken_at=now(), messages=1, mail_bytes=1,
+    file_bytes=2 << 30, sha256="0" * 64, state="kept")
+"""
+
+
+def test_two_gigabytes_are_sent_without_being_held(told: Product, visit: Visit) -> None:
+    told.manage("shell", "-c", _HUGE)
+    path = f"{COM}/archives/{told.rows('SELECT id FROM quota_archive WHERE number = 99')[0][0]}/"
+    visitor = visit(told.url)
+    visitor.log_in("sakura", told.logins["sakura"])
+    cookies = "; ".join(f"{one['name']}={one['value']}" for one in visitor.context.cookies())
+
+    def ask(**headers: str) -> HTTPResponse:
+        connection = HTTPConnection("127.0.0.1", told.ports.web, timeout=60)
+        connection.request("GET", f"{path}download/", headers={"Cookie": cookies, **headers})
+        return connection.getresponse()
+
+    before = told.memory("web")
+    response = ask()
+    assert response.status == 200
+    assert response.headers["Content-Length"] == str(HUGE)
+    # Others are served meanwhile.
+    slow = [ask() for _ in range(4)]
+    visitor.go(f"{COM}/archives/")
+    assert sum(len(part) for part in iter(lambda: response.read(1 << 20), b"")) == HUGE
+    rest = ask(Range=f"bytes={HUGE - 1000}-")
+    assert (rest.status, len(rest.read())) == (206, 1000)
+    assert rest.headers["Content-Range"] == f"bytes {HUGE - 1000}-{HUGE - 1}/{HUGE}"
+    for one in slow:
+        one.close()
+    assert told.memory("web") - before < 50
