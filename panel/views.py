@@ -124,6 +124,7 @@ def domain_home(request: HttpRequest, domain: Domain) -> HttpResponse:
         "dead": [row for row in rows if any(lead.nowhere for lead in row.leads)][:5],
         "moving": bool(groups),
         "archived": archives.told(domain),
+        "archives": archives.totals(domain),
         **fill.attention(domain),
         "wednesday_at": next_run(),
         "no_password": passwords.is_unusable(domain.fixed_account.password_hash),

@@ -27,7 +27,7 @@ from quota.models import (
     ArchiveRunResult,
 )
 from quota.tasks import archive_server, do_archive_jobs, look_after_server_archives
-from quota.words import bytes_of
+from quota.words import bytes_of, number
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -112,8 +112,8 @@ class ArchiveRunAdmin(ReadOnly):
     """The week's report: what each run found, took and could not take."""
 
     list_display = [
-        *("server", "day", "weekly", "late", "started_at", "took", "found"),
-        *("done", "failed", "mails", "size", "trouble"),
+        *("server", "day", "weekly", "late", "found", "done", "failed", "taken", "took"),
+        "trouble",
     ]
     list_select_related = ["server"]
     list_filter = ["weekly", "server"]
@@ -151,14 +151,9 @@ class ArchiveRunAdmin(ReadOnly):
         return int(obj.failed_count)
 
     @admin.display(description=gettext_lazy("messages"))
-    def mails(self, obj: Any) -> int:
-        """How many messages were taken."""
-        return int(obj.message_sum or 0)
-
-    @admin.display(description=gettext_lazy("mail"))
-    def size(self, obj: Any) -> str:
-        """How much mail was taken."""
-        return bytes_of(int(obj.byte_sum or 0))
+    def taken(self, obj: Any) -> str:
+        """How many messages were taken, and how much that is."""
+        return f"{number(obj.message_sum or 0)} ({bytes_of(int(obj.byte_sum or 0))})"
 
     @admin.action(description=gettext_lazy("Try what failed again now"))
     def again(self, request: HttpRequest, queryset: Any) -> None:

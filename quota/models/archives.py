@@ -17,7 +17,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Count, Q, Sum
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts.models import Account, Domain
 from accounts.names import readable_address
@@ -327,7 +327,7 @@ class JobKind(models.TextChoices):
 class JobState(models.TextChoices):
     """How far it has come."""
 
-    WAITING = "waiting", gettext_lazy("Waiting")
+    WAITING = "waiting", pgettext_lazy("job", "Waiting")
     RUNNING = "running", gettext_lazy("Being done")
     DONE = "done", gettext_lazy("Done")
     FAILED = "failed", gettext_lazy("Not done")

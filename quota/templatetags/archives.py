@@ -15,6 +15,13 @@ def archive_reason(code: str) -> str:
 
 
 @register.filter
+def header_name(name: str) -> str:
+    """Return what a header field of a message says, as mail programs name it."""
+    known = {"from": _("From"), "to": _("To"), "date": _("Date"), "subject": _("Subject")}
+    return known.get(name.lower(), name)
+
+
+@register.filter
 def folder_name(folder: str) -> str:
     """Return a mail folder's name as people know it."""
     return _("Inbox") if folder.upper() == "INBOX" else folder

@@ -6,7 +6,10 @@ import gzip
 import os
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from functools import partial
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import expect
@@ -31,7 +34,7 @@ def panel() -> Iterator[Product]:
         for name in ("tanaka", "suzuki"):
             for number in range(1, 8):
                 deliver(made, name, number)
-            assert wait_for(lambda n=name: held(made, n) == 7, 60), made.mail.logs()  # type: ignore[misc]
+            assert wait_for(partial(holds, made, name, 7), 60), made.mail.logs()
         made.manage("collect_figures")
         yield made
 
@@ -44,7 +47,7 @@ def deliver(panel: Product, name: str, number: int) -> None:
     mail["Subject"] = f"{number}月のご請求書について" if number > 2 else f"{EVIL} " * number
     mail.set_content(f"{'いつもお世話になっております。' * 20}\n\n{EVIL}\n" * number)
     if number == 3:
-        mail.add_attachment(b"x" * 40_000, "application", "pdf", filename="ご請求書.pdf")  # type: ignore[misc]
+        mail.add_attachment(b"x" * 40_000, "application", "pdf", filename="ご請求書.pdf")
     with panel.mail.smtp() as client:
         client.sendmail("hanako@outside.test", [f"{name}@example.com"], mail.as_bytes())
 
@@ -54,6 +57,11 @@ def held(panel: Product, name: str) -> int:
     figures.recount(panel.mail.root, [name])
     known = figures.of_account(panel.mail.root, name)
     return known.messages if known else 0
+
+
+def holds(panel: Product, name: str, count: int) -> bool:
+    """Say whether a mailbox holds so many messages."""
+    return held(panel, name) == count
 
 
 def ended(visitor: Visitor, language: str = "完了") -> None:
@@ -122,7 +130,8 @@ def opens(path: str) -> Callable[[Visitor, str, str], None]:
     """Return the way to a page; `{archive}` and `{account}` stand for what it is about."""
 
     def way(visitor: Visitor, archive: str, account: str) -> None:
-        visitor.go(COM + path.format(archive=archive, account=account))
+        response = visitor.go(COM + path.format(archive=archive, account=account))
+        assert response.ok, response.url
 
     return way
 
@@ -147,7 +156,8 @@ PAGES: dict[str, Callable[[Visitor, str, str], None]] = {
     "archive-now": opens("/mailboxes/{account}/archive/"),
     "archive-job": opens("/archives/jobs/1/"),
     "archive-job-failed": opens("/archives/jobs/2/"),
-    "archive-job-waiting": opens("/archives/jobs/3/"),
+    "archive-job-put-back": opens("/archives/jobs/3/"),
+    "archive-job-waiting": opens("/archives/jobs/4/"),
     "archive-mailboxes": opens("/mailboxes/"),
     "archive-home": opens("/"),
     "archive-help": opens("/../../help/mailbox"),
@@ -187,6 +197,9 @@ server = MailServer.objects.get()
 jobs.archive_now(tanaka, com, oldest=False, by=None)
 jobs.archive_now(ito, com, oldest=False, by=None)
 jobs.do_waiting(server)
+row = Archive.objects.get()
+jobs.put_back(row, numbers=[1, 3], by=None)
+jobs.do_waiting(server)
 jobs.archive_now(ito, com, oldest=False, by=None)
 run = ArchiveRun.objects.create(server=server, day=now().date(), started_at=now(), found=2)
 for account, fields in ((tanaka, {"file_name": Archive.objects.get().file_name, "messages": 7,
@@ -203,7 +216,7 @@ ArchiveRun.objects.update(weekly=False)
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_page_is_right_in_every_size_and_light(told: Product, visit: Visit, language: str) -> None:
     archive = str(told.rows("SELECT id FROM quota_archive")[0][0])
-    account = told.rows("SELECT id FROM accounts_account WHERE name = 'suzuki'")[0][0]
+    account = str(UUID(told.rows("SELECT id FROM accounts_account WHERE name = 'tanaka'")[0][0]))
     visitor = visit(told.url, language)
     visitor.log_in("sakura", told.logins["sakura"])
     faults: dict[str, list[str]] = {}
@@ -218,3 +231,47 @@ def test_page_is_right_in_every_size_and_light(told: Product, visit: Visit, lang
             operator.go(path)
             list(seen(operator, name, language))
     assert not faults, "\n".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items())
+
+
+HUGE = 2 << 30
+_HUGE = """
+from accounts.models import Account
+from django.utils.timezone import now
+from quota.models import Archive, ArchiveNews
+tanaka = Account.objects.get(name="tanaka")
+file = "tanaka.oldmail.20251231.gz"
+path = __import__("pathlib").Path(ArchiveNews.objects.get().homes_root) / tanaka.domain.home / file
+with path.open("wb") as huge:
+    huge.truncate(2 << 30)
+Archive.objects.create(server=tanaka.server, number=99, domain=tanaka.domain, mailbox_id=tanaka.pk,
+    account_name="tanaka", file_name=file, taken_at=now(), messages=1, mail_bytes=1,
+    file_bytes=2 << 30, sha256="0" * 64, state="kept")
+"""
+
+
+def test_two_gigabytes_are_sent_without_being_held(told: Product, visit: Visit) -> None:
+    told.manage("shell", "-c", _HUGE)
+    path = f"{COM}/archives/{told.rows('SELECT id FROM quota_archive WHERE number = 99')[0][0]}/"
+    visitor = visit(told.url)
+    visitor.log_in("sakura", told.logins["sakura"])
+    cookies = "; ".join(f"{one['name']}={one['value']}" for one in visitor.context.cookies())
+
+    def ask(**headers: str) -> HTTPResponse:
+        connection = HTTPConnection("127.0.0.1", told.ports.web, timeout=60)
+        connection.request("GET", f"{path}download/", headers={"Cookie": cookies, **headers})
+        return connection.getresponse()
+
+    before = told.memory("web")
+    response = ask()
+    assert response.status == 200
+    assert response.headers["Content-Length"] == str(HUGE)
+    # Others are served meanwhile.
+    slow = [ask() for _ in range(4)]
+    visitor.go(f"{COM}/archives/")
+    assert sum(len(part) for part in iter(lambda: response.read(1 << 20), b"")) == HUGE
+    rest = ask(Range=f"bytes={HUGE - 1000}-")
+    assert (rest.status, len(rest.read())) == (206, 1000)
+    assert rest.headers["Content-Range"] == f"bytes {HUGE - 1000}-{HUGE - 1}/{HUGE}"
+    for one in slow:
+        one.close()
+    assert told.memory("web") - before < 50

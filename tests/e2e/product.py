@@ -134,6 +134,11 @@ class Product:
         """Whether a part that was started is still there."""
         return name in self._running and self._running[name].poll() is None
 
+    def memory(self, name: str) -> int:
+        """Return the most memory that a part's processes have taken so far, in MiB each, summed."""
+        pid = self._running[name].pid
+        return sum(_peak(one) for one in {pid, *processes.descendants(pid)}) // 1024
+
     def log(self, name: str) -> str:
         """Return what a part has printed so far."""
         path = self.var / f"{name}.log"
@@ -244,6 +249,12 @@ class Product:
                     found[int(entry.name)] = words[:200].replace(b"\0", b" ").decode()
         found.pop(os.getpid(), None)
         return found
+
+
+def _peak(pid: int) -> int:
+    """Return a process's peak of memory in KiB (proc_pid_status(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"^VmHWM:\s+(\d+)", status, re.MULTILINE)[0])
 
 
 @cache
