@@ -36,6 +36,7 @@ from mailhost.paths import Paths, suitable_root
 from mailhost.processes import OWN_MODULES, master
 from mailhost.render import RenderError, dovecot_version, render
 from mailhost.store import Store
+from mailhost.usage.database import UsageDatabase
 from mailhost.usage.dict import NOTHING, PING
 
 #: In the order to start them: without the policy daemon Postfix lets nobody send.
@@ -78,6 +79,7 @@ def init(root: Path, config: HostConfig) -> None:
     if not (paths.tls / "server.pem").exists():
         _self_sign(paths.tls / "server.pem", config.hostname)
     render(paths.root, config)
+    UsageDatabase(paths.usage_db).close()
     with closing(Store(paths.store)) as store:
         maps = Maps(paths)
         for name in maps.missing():

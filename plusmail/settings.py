@@ -223,6 +223,7 @@ EMAIL_URL = env.str("EMAIL_URL", default="")
 MAIL_TO_CUSTOMERS = bool(EMAIL_URL)
 vars().update(env.email_url_config(EMAIL_URL or "dummymail://"))
 EMAIL_TIMEOUT = 20  # seconds
+EMAIL_USE_LOCALTIME = True
 # Who they come from; empty: to accounts, the mail server's postmaster.
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="")
 

@@ -13,6 +13,7 @@ it would send it twice, and every minute anew where it is the database that fail
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
@@ -131,8 +132,8 @@ def message_to(server: MailServer, notice: Notice) -> bytes:
     message["Date"] = format_datetime(localtime())
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = _language(_user(notice))
     message.set_content(text, subtype="plain", charset="utf-8")
+    message["Content-Language"] = _language(_user(notice))
     return message.as_bytes()
 
 
@@ -191,10 +192,10 @@ def _mail_to_customer(notices: list[Notice], connection: Any) -> CustomerMail:
             "parts": parts,
             "panel_url": settings.PANEL_URL,
         }
-        text = frame.template.render(Context(values, autoescape=False))  # type: ignore[attr-defined]
+        whole = frame.template.render(Context(values, autoescape=False))  # type: ignore[attr-defined]
     return CustomerMail(
         subject,
-        text,
+        _tidied(whole),
         formataddr(_sender()),
         [user.email],
         headers={
@@ -210,7 +211,12 @@ def _rendered(template: Template, values: dict[str, Any]) -> tuple[str, str]:
     """Return a template's first line and the rest. Plain text: nothing is escaped for HTML."""
     text = template.render(Context(values, autoescape=False))
     subject, _newline, body = text.strip().partition("\n")
-    return _one_line(subject), body.strip() + "\n"
+    return _one_line(subject), _tidied(body)
+
+
+def _tidied(text: str) -> str:
+    """Return text without the empty lines that a template's tags leave."""
+    return re.sub(r"\n{3,}", "\n\n", text.strip()) + "\n"
 
 
 def _surroundings(notice: Notice, to_customer: bool) -> dict[str, Any]:

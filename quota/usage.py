@@ -49,10 +49,13 @@ def recount(server: MailServer, accounts: Iterable[Account] | None = None) -> in
     Of all its mailboxes, or of these accounts. Raises as `collect` does.
     """
     with server.host() as host:
-        names = None if accounts is None else [account.name for account in accounts]
-        asked = figures.recount(host.root, names)
-    collect(server)
-    return asked
+        root = host.root
+    names = None if accounts is None else [account.name for account in accounts]
+    try:
+        return figures.recount(root, names)
+    finally:
+        # Where some could not be counted, the others were.
+        collect(server)
 
 
 def _take_over(server: MailServer, report: UsageReport, root: Path) -> int:

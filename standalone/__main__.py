@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from standalone import place
+from standalone.demo_mail import send_demo_mail
 from standalone.place import CHECKOUT, HOST, SERVER, Ports, Refused
 
 SERVER_PROGRAMS = ("postfix", "postmap", "smtp-sink", "dovecot", "doveadm")
@@ -226,6 +227,8 @@ def greet(
         catch_up(environ)
     delay = environ["PROPAGATION_DELAY"]
     print(welcome(var, ports, delay=delay, with_servers=with_servers), flush=True)
+    if with_servers and not had_server:
+        send_demo_mail(ports)
 
 
 def catch_up(environ: dict[str, str]) -> None:
@@ -272,6 +275,9 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             "",
             f"  python3 -c \"import poplib; p = poplib.POP3('{HOST}', {ports.pop3}); "
             "p.user('hello'); p.pass_('PASSWORD'); print(*p.retr(1)[1], sep=chr(10))\"",
+            "",
+            "In example.com ito's mailbox fills up and kato's is full, soon after the first start:",
+            "see what the panel says of it, and writes.",
             "",
             "That login lets you send to other domains for 30 minutes too. What leaves goes into",
             f"{place.outside_mail(var)}, never to the Internet:",

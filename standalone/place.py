@@ -170,6 +170,10 @@ def environment(
         "PROPAGATION_DELAY": "60",
         "SWEEP_SECONDS": "10",
     }
+    if with_servers:
+        # Ends in the files of make_outside, like all mail that leaves.
+        ours["EMAIL_URL"] = f"smtp://{HOST}:{ports.outside}"
+        ours["DEFAULT_FROM_EMAIL"] = "PLUSMAIL <support@plusmail.test>"
     if "SECRET_KEY" not in given:
         ours["SECRET_KEY"] = secret_key(var)
     fixed = {

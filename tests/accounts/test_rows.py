@@ -17,8 +17,11 @@ from accounts.models import Domain, Plan
 from accounts.rows import Listed, Row, draw
 from propagation.models import Cause, Change, ChangeState, MailServer
 from propagation.progress import LIVE, Progress, Stage
+from quota.fill import Fill
 
+MB = 1024 * 1024
 SHAPES = list(product([False, True], repeat=4))
+FILLS = [None, *(Fill(MB * used // 10, 10 * MB, 1) for used in (0, 85, 99, 105))]
 THERE: dict[str, object] = {"mailbox_id": "1"}
 
 
@@ -94,14 +97,17 @@ def test_drawn_line_is_the_template_s(language: str, self_service: bool) -> None
             LIVE,
             ["info@例え.example", "a{b}&c@x.example"][: 2 * led],
             over,
+            fill,
         )
         for n, (led, over, fixed, no_password) in enumerate(SHAPES)
-        for name in ("first", "second")
+        for name, fill in zip(("first", "second"), FILLS[n % 4 : n % 4 + 2], strict=True)
     ]
     with translation.override(language):
         html = _drawn_alike(rows, domain)
     assert all(row.account.name in html for row in rows)
     assert "a{b}&amp;c" in html
+    assert "10.5 MB / 10 MB (105%)" in html
+    assert 'value="100"' in html
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])

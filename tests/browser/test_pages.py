@@ -15,9 +15,11 @@ from uuid import UUID
 import pytest
 
 from mailhost.lists.leaving import token
+from standalone.demo_mail import send_demo_mail
 from standalone.place import SERVER
 from tests.browser.visitor import Visitor
 from tests.e2e.product import PASSWORD, Product, product
+from tests.servers import wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -106,8 +108,16 @@ def scene() -> Iterator[Scene]:
         panel.manage("add_forward", "info@example.com", "suzuki@example.com", "a@outside.example")
         panel.manage("set_mailbox_password", "tanaka@example.com", typed=f"{PASSWORD}\n")
         panel.manage("delete_account", "suzuki@example.com")
+        send_demo_mail(panel.ports)
+        assert wait_for(lambda: shows_waiting_mail(panel), 60)
         tell_figures(panel)
         yield Scene(panel)
+
+
+def shows_waiting_mail(panel: Product) -> bool:
+    """Have the panel take figures over; return whether it knows of mail that waits for room."""
+    panel.manage("collect_figures")
+    return bool(panel.rows("SELECT 1 FROM quota_waitingmail"))
 
 
 def tell_figures(panel: Product) -> None:
@@ -227,6 +237,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "help-sending": opens("/help/sending"),
         "leave": opens("{scene.link}"),
         "leave-wrong": opens("{scene.link}x"),
+        "help-mailbox": opens("/help/mailbox"),
     },
     "sakura": {
         "domains": opens("/domains/"),
@@ -260,6 +271,8 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "list-refused": members_refused,
         "list-settings": opens(f"{COM}/forwarding/lists/{{scene.list}}/settings/"),
         "list-delete": opens(f"{COM}/forwarding/lists/{{scene.list}}/delete/"),
+        "mailboxes": opens(f"{COM}/mailboxes/"),
+        "mailboxes-long": opens(f"/domains/{LONG}/mailboxes/"),
         "cancel": opens(f"{COM}/changes/{{scene.pending}}/cancel/"),
         "own-password": opens("/login/password/"),
         "own-password-refused": own_password_refused,
@@ -276,6 +289,8 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "admin-account": opens("/admin/accounts/account/add/"),
         "admin-forward": opens("/admin/forwarding/forwardingaddress/{scene.sales}/change/"),
         "admin-list": opens("/admin/forwarding/mailinglist/{scene.list}/change/"),
+        "admin-mailboxes": opens("/admin/quota/mailboxusage/?fill=80"),
+        "admin-notices": opens("/admin/quota/notice/"),
         "admin-servers": opens("/admin/propagation/mailserver/"),
         "operator-domains": opens("/domains/"),
     },

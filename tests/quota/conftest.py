@@ -41,6 +41,8 @@ def daemon(tmp_path: Path, settings: Settings, alice: Account) -> Iterator[Daemo
 
 
 @pytest.fixture
-def told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Told:
+def told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """Have the server of the cast tell how full its mailboxes are."""
-    return Told(daemon.root, monkeypatch)
+    made = Told(daemon.root, monkeypatch)
+    yield made
+    made.db.close()

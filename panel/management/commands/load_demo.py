@@ -88,6 +88,9 @@ def _load(logins: dict[str, str], mailbox_password: str) -> None:
     for name, domain in (
         ("tanaka", "example.com"),
         ("suzuki", "example.com"),
+        # The first start of the demo fills these two: standalone.demo_mail.
+        ("ito", "example.com"),
+        ("kato", "example.com"),
         ("info", "wakaba.example"),
         ("yamada", "managed.example"),
     ):
@@ -96,6 +99,11 @@ def _load(logins: dict[str, str], mailbox_password: str) -> None:
         domain=opened["example.com"],
         local_part="sales",
         destinations=["tanaka@example.com", "suzuki@example.com"],
+    )
+    ForwardingAddress.objects.open(
+        domain=opened["example.com"],
+        local_part="orders",
+        destinations=["kato@example.com", "suzuki@example.com"],
     )
     MailingList.objects.open(
         domain=opened["example.com"],
@@ -108,5 +116,6 @@ def _load(logins: dict[str, str], mailbox_password: str) -> None:
 
 
 def _customer(login: str, name: str, logins: dict[str, str]) -> Customer:
-    user = User.objects.create_user(login, password=logins[login])
+    email = f"{login}@customer.example"
+    user = User.objects.create_user(login, email, password=logins[login])
     return Customer.objects.create(user=user, name=name)
