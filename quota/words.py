@@ -80,7 +80,10 @@ def _list_posters(refusal: Refusal) -> str:
 
 
 def _full(refusal: Refusal) -> str:
-    return _("The recipient's mailbox was full. Send again once its holder has made room.")
+    return _(
+        "The mailbox of the recipient is full. It takes mail again once its holder has made room; "
+        "send the message again later."
+    )
 
 
 def _account(refusal: Refusal) -> str:

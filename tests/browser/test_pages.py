@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -109,6 +110,7 @@ def scene() -> Iterator[Scene]:
         panel.manage("delete_account", "suzuki@example.com")
         send_demo_mail(panel.ports)
         assert wait_for(lambda: shows_waiting_mail(panel), 60)
+        tell_figures(panel)
         yield Scene(panel)
 
 
@@ -116,6 +118,25 @@ def shows_waiting_mail(panel: Product) -> bool:
     """Have the panel take figures over; return whether it knows of mail that waits for room."""
     panel.manage("collect_figures")
     return bool(panel.rows("SELECT 1 FROM quota_waitingmail"))
+
+
+def tell_figures(panel: Product) -> None:
+    """Let the mail server have told of refused mail, and of a list's mail that came back."""
+    moment = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
+    account = panel.rows("SELECT id FROM accounts_account WHERE name = 'tanaka'")[0][0]
+    long = (f"{'f' * 60}@{LONG}", moment, f"{'t' * 60}@outside.example")
+    for day, times in ((moment[:10], 5), ("2026-01-01", 1)):
+        panel.execute(
+            "INSERT INTO quota_refusal"
+            ' (account_id, day, reason, sender, at, recipient, times, "limit", reached)'
+            " VALUES (?, ?, 'sender', ?, ?, ?, ?, 0, 0)",
+            *(account, day, *long, times),
+        )
+    panel.execute(
+        "UPDATE forwarding_member SET came_back = 3, came_back_at = ?"
+        " WHERE lowered LIKE 'nnn%' OR lowered LIKE 'kaiin00%'",
+        moment,
+    )
 
 
 def opens(path: str) -> Callable[[Visitor, Scene], None]:
@@ -213,6 +234,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "login-refused": wrong_login,
         "locked-out": locked_out,
         "admin-login": opens("/admin/login/"),
+        "help-sending": opens("/help/sending"),
         "leave": opens("{scene.link}"),
         "leave-wrong": opens("{scene.link}x"),
         "help-mailbox": opens("/help/mailbox"),
@@ -244,6 +266,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "lists-none": opens(f"/domains/{LONG}/forwarding/lists/"),
         "lists-refused": list_refused,
         "list": opens(f"{COM}/forwarding/lists/{{scene.list}}/"),
+        "sending": opens(f"{COM}/sending/"),
         "list-last-page": opens(f"{COM}/forwarding/lists/{{scene.list}}/?page=2"),
         "list-refused": members_refused,
         "list-settings": opens(f"{COM}/forwarding/lists/{{scene.list}}/settings/"),
