@@ -106,7 +106,11 @@ def homes(server: MailServer) -> Homes:
 
 def connect(server: MailServer) -> ftplib.FTP:
     client = ftplib.FTP(timeout=20)  # noqa: S321 (what is tested)
-    client.connect("127.0.0.1", server.config.ftp_port)
+    try:
+        client.connect("127.0.0.1", server.config.ftp_port)
+    except BaseException:
+        client.close()
+        raise
     return client
 
 
