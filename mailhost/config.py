@@ -129,12 +129,6 @@ class HostConfig:
         "user id that owns all stored mail; no such user need exist, none should log in",
     )
     mail_gid: int = _setting(5000, "NUMBER", "group id that owns all stored mail")
-    home_uid: int = _setting(
-        5001,
-        "NUMBER",
-        "user id that owns the domains' homes, as whom FTP works there; no such user need exist",
-    )
-    home_gid: int = _setting(5001, "NUMBER", "group id that owns the domains' homes")
     message_size_limit: int = _setting(
         10 * 1024 * 1024 + 64 * 1024,
         "BYTES",
@@ -186,6 +180,16 @@ class HostConfig:
         "DIRECTORY",
         "where the domains' own directories lie; empty: homes, in the server's directory",
     )
+    home_uid: int = _setting(
+        5001,
+        "NUMBER",
+        "user id that owns the domains' homes, under which FTP serves them; not that of the mail",
+    )
+    home_gid: int = _setting(
+        5001,
+        "NUMBER",
+        "group id of the homes; whoever runs the panel's web process is a member, to read archives",
+    )
     certificates: str = _setting(
         "",
         "DIRECTORY",
@@ -210,8 +214,9 @@ class HostConfig:
             _must(0 <= getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         _must(1 <= self.mail_uid < 2**31, "mail_uid")
         _must(1 <= self.mail_gid < 2**31, "mail_gid")
-        _must(1 <= self.home_uid < 2**31, "home_uid")
-        _must(1 <= self.home_gid < 2**31, "home_gid")
+        # FTP's sessions run by these: they must reach neither mail nor anything of root's.
+        _must(1 <= self.home_uid < 2**31 and self.home_uid != self.mail_uid, "home_uid")
+        _must(1 <= self.home_gid < 2**31 and self.home_gid != self.mail_gid, "home_gid")
         _must(_port_range(self.ftp_passive_ports), "ftp_passive_ports")
         _must(not self.ftp_address or _address(self.ftp_address), "ftp_address")
         _must(10_000 <= self.message_size_limit < 2**31, "message_size_limit")

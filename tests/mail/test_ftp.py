@@ -415,6 +415,21 @@ def test_what_is_being_written_is_nobodys_to_see(homes: Homes) -> None:
     assert (homes.home / name).exists()
 
 
+def test_account_whose_name_looks_like_an_archives_keeps_its_own(homes: Homes) -> None:
+    alice = homes.alice.name
+    odd = mailbox(f"{alice}.oldmail.2026"[:32], homes.site.domain, ftp=True)
+    assert applied(homes.site.put(odd))
+    put_file(homes.home / homes.archive(odd), homes.text_of(odd))
+    with closing(ftp(homes.server, odd.name)) as client:
+        assert {name for name in listed(client) if "oldmail" in name} == {homes.archive(odd)}
+        assert content(client, homes.archive(odd)) == homes.text_of(odd)
+    with closing(ftp(homes.server, alice)) as client:
+        shown = {name for name in listed(client) if "oldmail" in name}
+        assert shown == {homes.archive(homes.alice)}
+        with pytest.raises(ftplib.error_perm):
+            content(client, homes.archive(odd))
+
+
 def test_settings_of_the_customers_own_change_nothing(homes: Homes) -> None:
     rules = b"<Limit ALL>\n  AllowAll\n</Limit>\nHideFiles none\n"
     with closing(ftp(homes.server, homes.alice.name)) as client:
