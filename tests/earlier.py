@@ -37,7 +37,7 @@ def make_earlier(root: Path) -> None:
     kept = {name: getattr(config, name) for name in _SETTINGS}
     settings = kept | {"message_size_limit": SIZE, "max_recipients": 100, "outbound": OUTBOUND}
     (root / "host.json").write_text(json.dumps(settings, indent=2))
-    for directory in (paths.policy, paths.lists, paths.usage, paths.archive):
+    for directory in (paths.policy, paths.lists, paths.usage, paths.archive, paths.ftp):
         shutil.rmtree(directory)
     for path in (paths.policy_key, *paths.maps.glob("transport*"), paths.postfix / "commands"):
         path.unlink()
@@ -68,7 +68,9 @@ def _write_store(path: Path) -> None:
                 earlier = value and json.dumps(earlier_value(key, json.loads(value)))
                 db.execute("INSERT INTO record VALUES (?, ?, ?)", (key, change, earlier))
         for table, found in rows.items():
+            # Columns that came since are the last ones.
+            known = len(db.execute(f"PRAGMA table_info({table})").fetchall())
+            places = ", ".join("?" * known)
             for row in found:
-                places = ", ".join("?" * len(row))
-                db.execute(f"INSERT INTO {table} VALUES ({places})", row)  # noqa: S608 (as above)
+                db.execute(f"INSERT INTO {table} VALUES ({places})", row[:known])  # noqa: S608
         db.execute("UPDATE mailbox SET quota_bytes = ? WHERE quota_bytes = 0", (SIZE,))

@@ -71,6 +71,8 @@ def render(root: Path, config: HostConfig) -> list[Path]:
     paths = Paths(root)
     values = _values(paths, config)
     dovecot = _HERE / "dovecot" / dovecot_version()
+    # A server of an earlier version has none yet.
+    paths.ftp.mkdir(mode=0o700, exist_ok=True)
     return [
         _write(paths.postfix / "main.cf", _HERE / "postfix" / "main.cf", values, 0o644),
         _write(paths.postfix / "master.cf", _HERE / "postfix" / "master.cf", values, 0o644),
@@ -154,7 +156,11 @@ def _ftp_values(paths: Paths, config: HostConfig) -> dict[str, str]:
 
 def _key_type(pem: Path) -> str:
     """Return which kind of key the server's certificate has, as ProFTPD's settings call it."""
-    key = serialization.load_pem_private_key(pem.read_bytes(), password=None)
+    try:
+        key = serialization.load_pem_private_key(pem.read_bytes(), password=None)
+    except FileNotFoundError:
+        # What init makes.
+        return "EC"
     return "RSA" if isinstance(key, RSAPrivateKey) else "EC"
 
 
