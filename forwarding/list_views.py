@@ -16,7 +16,8 @@ from accounts.forms import ListForm
 from accounts.models import Domain
 from accounts.names import readable_address
 from accounts.roles import in_domain
-from accounts.views import ORDERS, PAGE_SIZE
+from accounts.listing import ORDERS
+from accounts.views import PAGE_SIZE
 from forwarding import list_pages
 from forwarding.list_forms import AddMembersForm, ListSettingsForm, OpenListForm
 from forwarding.models import MAX_MEMBERS, MailingList

@@ -22,7 +22,8 @@ from accounts.forms import ListForm
 from accounts.models import Domain, accounts_by_address
 from accounts.names import readable_address
 from accounts.roles import in_domain
-from accounts.views import ORDERS, PAGE_SIZE
+from accounts.listing import ORDERS
+from accounts.views import PAGE_SIZE
 from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress, MailingList

@@ -3,11 +3,13 @@
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Domain
 from propagation.models import MailServer
+from propagation.prepared import Prepared
 
 SHOWN_DOMAINS = 20
 
@@ -23,7 +25,14 @@ def every_page(request: HttpRequest) -> dict[str, Any]:
 
 def _own_domains(request: HttpRequest) -> list[Domain]:
     """Return the first of the login's domains, one more than a menu shows."""
-    return list(Domain.objects.visible_to(request.user).only("name")[: SHOWN_DOMAINS + 1])
+    if not request.user.is_authenticated:
+        return []
+    return _domains(login=request.user.pk)
+
+
+@Prepared
+def _domains(login: int) -> QuerySet[Domain]:
+    return Domain.objects.of_login(login).only("name")[: SHOWN_DOMAINS + 1]
 
 
 def _any_answers() -> bool:
