@@ -123,7 +123,7 @@ def render_user_manager(
             "domain": domain,
             "form": form,
             "taken": taken,
-            "offered": offer(domain, taken) if taken and not full else None,
+            "offered": offer(domain, taken) if taken and not full else Offered(),
             "mailbox": form["name"].value() if assisting else mailbox,
             "assisting": assisting,
             "taken_errors": [NAME_TAKEN_WORDS] if taken else [],

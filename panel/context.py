@@ -1,13 +1,14 @@
 """What every page shows, worked out only where a template asks for it."""
 
+from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Domain
+from accounts.names import readable_domain
 from propagation.models import MailServer
 from propagation.prepared import Prepared
 
@@ -17,22 +18,23 @@ SHOWN_DOMAINS = 20
 def every_page(request: HttpRequest) -> dict[str, Any]:
     """Give templates the login's domains, whether a mail server answers, and the delay."""
     return {
-        "own_domains": SimpleLazyObject(lambda: _own_domains(request)),
-        "no_server_answers": SimpleLazyObject(lambda: not _any_answers()),
+        "own_domains": cache(lambda: _own_domains(request)),
+        "no_server_answers": cache(lambda: not _any_answers()),
         "delay_minutes": max(1, settings.PROPAGATION_DELAY // 60),
     }
 
 
-def _own_domains(request: HttpRequest) -> list[Domain]:
-    """Return the first of the login's domains, one more than a menu shows."""
+def _own_domains(request: HttpRequest) -> tuple[tuple[str, str], ...]:
+    """Return the first of the login's domains, one more than a menu shows: stored, and readable."""
     if not request.user.is_authenticated:
-        return []
-    return _domains(login=request.user.pk)
+        return ()
+    names = _domains(login=request.user.pk)
+    return tuple((name, readable_domain(name)) for name in names)
 
 
 @Prepared
-def _domains(login: int) -> QuerySet[Domain]:
-    return Domain.objects.of_login(login).only("name")[: SHOWN_DOMAINS + 1]
+def _domains(login: int) -> QuerySet[Domain, str]:
+    return Domain.objects.of_login(login).values_list("name", flat=True)[: SHOWN_DOMAINS + 1]
 
 
 def _any_answers() -> bool:
