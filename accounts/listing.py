@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any, NamedTuple
 
-from django.db.models import Exists, Func, IntegerField, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts import passwords
 from accounts.forms import ListForm
 from accounts.models import Account, Domain
-from propagation.prepared import Prepared
+from propagation.prepared import Prepared, all_rows
 
 ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
 
@@ -51,10 +51,7 @@ def _found(searched: bool, domain: int, text: str) -> QuerySet[Account]:
 
 @Prepared
 def _counted(searched: bool, domain: int, text: str) -> QuerySet[Account, int]:
-    # Not by Count(), which groups where it is a column: that takes half as long again.
-    count = Func(template="COUNT(*)", output_field=IntegerField())
-    found = _found(searched, domain, text).order_by().annotate(count=count)
-    return found.values_list("count", flat=True)
+    return _found(searched, domain, text).order_by().values_list(all_rows(), flat=True)
 
 
 @Prepared

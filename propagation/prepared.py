@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import DateTimeField, Expression, Field, QuerySet, UUIDField
+from django.db.models import DateTimeField, Expression, Field, Func, IntegerField, QuerySet, UUIDField
 from django.db.models.sql.compiler import SQLCompiler
 
 Result = TypeVar("Result")
@@ -57,7 +57,9 @@ class Prepared(Generic[Result]):
     """
 
     def __init__(self, make: Callable[..., QuerySet[Any, Result]]) -> None:
-        """Take the function. Its query has no prefetch_related()."""
+        """Take the function. Its query has no prefetch_related(), and `account__id__in` where
+        Django itself would take `account__in`, whose values it looks at.
+        """
         self._make = make
         self._written: dict[Any, _Written | None] = {}
 
@@ -74,6 +76,14 @@ class Prepared(Generic[Result]):
             self._written[key] = _write(self._make(*shape, **_places(values)))
         written = self._written[key]
         return _ask(written, values, part) if written else []
+
+
+def all_rows() -> Func:
+    """Return the number of rows, as the one column of a query of one row.
+
+    Count() would group them, where it is a column: that takes half as long again.
+    """
+    return Func(template="COUNT(*)", output_field=IntegerField())
 
 
 def _several(value: Any) -> bool:
