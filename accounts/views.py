@@ -17,9 +17,9 @@ from django.views.decorators.http import require_http_methods
 from accounts import names, passwords, typed
 from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
+from accounts.listing import Accounts
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User, mailbox_key
 from accounts.roles import in_domain, may_change_accounts, require_self_service
-from accounts.listing import Accounts
 from accounts.rows import FillLike, Row, draw
 from propagation.progress import clock, progress_of
 

@@ -13,7 +13,15 @@ from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import DateTimeField, Expression, Field, Func, IntegerField, QuerySet, UUIDField
+from django.db.models import (
+    DateTimeField,
+    Expression,
+    Field,
+    Func,
+    IntegerField,
+    QuerySet,
+    UUIDField,
+)
 from django.db.models.sql.compiler import SQLCompiler
 
 Result = TypeVar("Result")
@@ -117,9 +125,12 @@ def _ask(written: _Written, values: dict[str, Any], part: slice) -> list[Any]:
     """Ask a query as Django would, but for the SQL."""
     rows, compiler = written.rows, copy.copy(written.compiler)
     compiler.connection = connection = connections[rows.db]
-    sql, parameters = written.sql, tuple(
-        _adapted(one.filled(values), connection) if type(one) is _Place else one
-        for one in written.parameters
+    sql, parameters = (
+        written.sql,
+        tuple(
+            _adapted(one.filled(values), connection) if type(one) is _Place else one
+            for one in written.parameters
+        ),
     )
     if part != slice(None):
         sql += f" {connection.ops.limit_offset_sql(part.start, part.stop)}"
