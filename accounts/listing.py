@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from accounts import passwords
 from accounts.forms import ListForm
 from accounts.models import Account, Domain
 from propagation.prepared import Prepared, all_rows
 
+PAGE_SIZE = 50
 ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
 
 
@@ -29,19 +31,29 @@ class Accounts:
 
     def __init__(self, domain: Domain, asked: ListForm) -> None:
         """Take the search and the order."""
+        self._domain = domain.pk
         self._order = ORDERS[asked.order()]
-        self._values = {"domain": domain.pk, "text": asked.text().partition("@")[0]}
+        self._text = asked.text().partition("@")[0]
         self._searched = bool(asked.text())
 
     def __len__(self) -> int:
         """Count them all."""
-        [count] = _counted(self._searched, **self._values)
-        return count
+        return self._first[0][-1] if self._first else 0
 
     def __getitem__(self, part: slice) -> list[Listed]:
         """Read a part of them."""
-        rows = _listed(self._searched, self._order, part=part, **self._values)
-        return list(map(Listed._make, rows))
+        first = part.start == 0 and part.stop <= PAGE_SIZE
+        rows = self._first[part] if first else self._read(part)
+        return [Listed(*columns) for *columns, _count in rows]
+
+    @cached_property
+    def _first(self) -> list[Any]:
+        """The first page, which is asked for most, and which brings the count along."""
+        return self._read(slice(0, PAGE_SIZE))
+
+    def _read(self, part: slice) -> list[Any]:
+        shape = self._searched, self._order
+        return _listed(*shape, part=part, domain=self._domain, text=self._text)
 
 
 def _found(searched: bool, domain: int, text: str) -> QuerySet[Account]:
@@ -50,15 +62,13 @@ def _found(searched: bool, domain: int, text: str) -> QuerySet[Account]:
 
 
 @Prepared
-def _counted(searched: bool, domain: int, text: str) -> QuerySet[Account, int]:
-    return _found(searched, domain, text).order_by().values_list(all_rows(), flat=True)
-
-
-@Prepared
 def _listed(searched: bool, order: str, domain: int, text: str) -> QuerySet[Account, Any]:
     pinned = Exists(Domain.objects.filter(fixed_account=OuterRef("pk")))
     # Asked of the database, so that no hash is loaded for a page.
     no_password = Q(password_hash__startswith=passwords.NOBODYS)
-    accounts = _found(searched, domain, text).order_by(order, "pk")
-    columns = accounts.annotate(pinned=pinned, no_password=no_password)
-    return columns.values_list("pk", "name", "pinned", "no_password")
+    found = _found(searched, domain, text)
+    # Asked for in each line, and counted once.
+    count = Subquery(found.order_by().values_list(all_rows()))
+    accounts = found.annotate(pinned=pinned, no_password=no_password, count=count)
+    columns = accounts.values_list("pk", "name", "pinned", "no_password", "count")
+    return columns.order_by(order, "pk")

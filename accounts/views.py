@@ -17,13 +17,11 @@ from django.views.decorators.http import require_http_methods
 from accounts import names, passwords, typed
 from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
-from accounts.listing import Accounts
+from accounts.listing import PAGE_SIZE, Accounts
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User, mailbox_key
 from accounts.roles import in_domain, may_change_accounts, require_self_service
 from accounts.rows import FillLike, Row, draw
 from propagation.progress import clock, progress_of
-
-PAGE_SIZE = 50
 
 
 class ReachLike(Protocol):
@@ -184,7 +182,8 @@ def will_work(account: Account) -> str:
 
 def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Any]:
     """Return the part of the list that was asked for; a number too high gives the last one."""
-    return Paginator(Accounts(domain, listing), PAGE_SIZE).get_page(number)
+    accounts: Any = Accounts(domain, listing)
+    return Paginator(accounts, PAGE_SIZE).get_page(number)
 
 
 def _rows(domain: Domain, page: Page[Any], reach: Reach, fills: Fills) -> list[Row]:

@@ -38,7 +38,7 @@ class _Place(Expression):
         self.name = name
         self.number = number
 
-    def as_sql(self, _compiler: Any, _connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, _compiler: Any, _connection: Any) -> Any:
         return "%s", [self]
 
     def filled(self, values: dict[str, Any]) -> Any:
