@@ -49,6 +49,8 @@ def add_model_errors(form: forms.Form, error: ValidationError) -> None:
 class PageForm(forms.Form):
     """A form that knows where on its page to go on."""
 
+    generated = False  # whether its password was just made, and is shown
+
     @property
     def focus(self) -> str:
         """The first field with an error, which gets the focus; "" where there is none."""

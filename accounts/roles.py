@@ -10,14 +10,15 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404
 from django.views.decorators.cache import never_cache
 
 from accounts.models import Domain
 from accounts.typed import over_a_login
 from mailhost import grammar
 from propagation.models import Change
+from propagation.prepared import Prepared
 
 P = ParamSpec("P")
 DomainView = Callable[Concatenate[HttpRequest, Domain, P], HttpResponseBase]
@@ -38,14 +39,19 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponseBase]:
         if not grammar.DOMAIN.match(domain):
             # Nor could PostgreSQL look for it: a NUL is an error there.
             raise Http404
-        visible = Domain.objects.visible_to(request.user)
-        found = get_object_or_404(
-            visible.select_related("customer", "plan", "server", "fixed_account__domain"),
-            name=domain,
-        )
-        return view(request, found, *args, **kwargs)
+        found = _own_domain(login=request.user.pk, name=domain)
+        if not found:
+            raise Http404
+        return view(request, found[0], *args, **kwargs)
 
     return guarded
+
+
+@Prepared
+def _own_domain(login: int, name: str) -> QuerySet[Domain]:
+    """Find a domain of this login's customer, with all that its pages show of it."""
+    related = "customer", "plan", "server", "fixed_account__domain"
+    return Domain.objects.of_login(login).filter(name=name).select_related(*related)
 
 
 def reload_when_logged_out(

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from django.contrib import messages
 from django.contrib.auth.views import LoginView
 from django.core.paginator import Page, Paginator
-from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -18,13 +17,11 @@ from django.views.decorators.http import require_http_methods
 from accounts import names, passwords, typed
 from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
+from accounts.listing import PAGE_SIZE, Accounts
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User, mailbox_key
 from accounts.roles import in_domain, may_change_accounts, require_self_service
-from accounts.rows import FillLike, Listed, Row, draw
+from accounts.rows import FillLike, Row, draw
 from propagation.progress import clock, progress_of
-
-PAGE_SIZE = 50
-ORDERS = {"name": "name", "-name": "-name", "created": "created_at", "-created": "-created_at"}
 
 
 class ReachLike(Protocol):
@@ -124,7 +121,7 @@ def render_user_manager(
             "domain": domain,
             "form": form,
             "taken": taken,
-            "offered": offer(domain, taken) if taken and not full else None,
+            "offered": offer(domain, taken) if taken and not full else Offered(),
             "mailbox": form["name"].value() if assisting else mailbox,
             "assisting": assisting,
             "taken_errors": [NAME_TAKEN_WORDS] if taken else [],
@@ -185,20 +182,13 @@ def will_work(account: Account) -> str:
 
 def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Any]:
     """Return the part of the list that was asked for; a number too high gives the last one."""
-    pinned = Exists(Domain.objects.filter(fixed_account=OuterRef("pk")))
-    # Asked of the database, so that no hash is loaded for a page.
-    no_password = Q(password_hash__startswith=passwords.NOBODYS)
-    accounts = domain.accounts.order_by(ORDERS[listing.order()], "pk")
-    if text := listing.text():
-        accounts = accounts.filter(name__contains=text.partition("@")[0])
-    listed = accounts.annotate(pinned=pinned, no_password=no_password)
-    columns = listed.values_list("pk", "name", "pinned", "no_password", "ftp")
-    return Paginator(columns, PAGE_SIZE).get_page(number)
+    accounts: Any = Accounts(domain, listing)
+    return Paginator(accounts, PAGE_SIZE).get_page(number)
 
 
 def _rows(domain: Domain, page: Page[Any], reach: Reach, fills: Fills) -> list[Row]:
     """Put together what the list shows, in a fixed number of queries."""
-    accounts = [Listed(*columns) for columns in page.object_list]
+    accounts = page.object_list
     keys = {account.name: mailbox_key(account.name) for account in accounts}
     progress = progress_of(domain.server_id, list(keys.values()))
     reached = reach(domain, keys)

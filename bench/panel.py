@@ -1,9 +1,9 @@
 """The User Manager through gunicorn, started as `make run` starts it, on a real socket.
 
 Three domains of 10, 1,000 and 10,000 accounts. Each account has a change of the day
-before; every fifth has a forwarding address that leads to it; on the first page one waits
-for another password and one got it within the hour. Requests come one after the other,
-the three domains in turn.
+before and a figure of what it uses; every fifth has a forwarding address that leads to it;
+on the first page one waits for another password and one got it within the hour. Requests
+come one after the other, the three domains in turn.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ def _fill_domain(customer: object, plan: object, server: object, name: str, coun
         for n in range(count - 1)
     )
     Change.objects.pending().end(ChangeState.APPLIED)
+    _use(accounts)
     _ended(accounts, ago=timedelta(days=1))
     _ended(accounts[1:2], ago=timedelta(minutes=10))
     forwards = ForwardingAddress.objects.bulk_create(
@@ -95,6 +96,21 @@ def _fill_domain(customer: object, plan: object, server: object, name: str, coun
         for forward, account in zip(forwards, accounts[::5], strict=True)
     )
     accounts[0].set_password(uuid.uuid4().hex)
+
+
+def _use(accounts: Sequence[Account]) -> None:
+    """Give each account a figure of what it uses of its limit, no two alike."""
+    from django.utils.timezone import now
+
+    from quota.models import MailboxUsage
+
+    limit, moment = 10 * 1024 * 1024, now()
+    MailboxUsage.objects.bulk_create(
+        MailboxUsage(
+            account=account, used=n * 7919 % limit, messages=n % 500, limit=limit, asked_at=moment
+        )
+        for n, account in enumerate(accounts)
+    )
 
 
 def _ended(accounts: Sequence[Account], ago: timedelta) -> None:

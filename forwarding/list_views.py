@@ -13,10 +13,10 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import typed
 from accounts.forms import ListForm
+from accounts.listing import ORDERS, PAGE_SIZE
 from accounts.models import Domain
 from accounts.names import readable_address
 from accounts.roles import in_domain
-from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import list_pages
 from forwarding.list_forms import AddMembersForm, ListSettingsForm, OpenListForm
 from forwarding.models import MAX_MEMBERS, MailingList

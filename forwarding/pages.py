@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 
 from accounts.models import Domain
 from accounts.names import readable_address
 from forwarding import routes
 from forwarding.models import Destination, ForwardingAddress
+from propagation.prepared import Prepared
 from propagation.progress import Progress, progress_of
 
 
@@ -90,18 +93,7 @@ def dead_ends(destinations: Iterable[str]) -> set[str]:
 def reach(domain: Domain, names: Collection[str]) -> dict[str, Reach]:
     """Return, per name of a mailbox of the domain, how mail gets there and where else it goes."""
     found = {f"{name}@{domain.name}": Reach(f"{name}@{domain.name}") for name in names}
-    to_them = Destination.objects.filter(lowered__in=found)
-    instead = Destination.objects.filter(
-        forwarding__local_part__in=names, forwarding__domain=domain
-    )
-    columns = (
-        "lowered",
-        "forwarding__local_part",
-        "forwarding__domain__name",
-        "forwarding__domain__customer",
-    )
-    # A union, since no index serves an OR of two tables.
-    rows = to_them.order_by().values_list(*columns).union(instead.order_by().values_list(*columns))
+    rows = _concerning(addresses=list(found), names=list(names), domain=domain.pk)
     for to, local_part, led_domain, customer in rows:
         address = f"{local_part}@{led_domain}"
         if address in found:
@@ -109,3 +101,20 @@ def reach(domain: Domain, names: Collection[str]) -> dict[str, Reach]:
         elif customer == domain.customer_id and local_part:
             found[to].addresses.append(readable_address(address))
     return {address.partition("@")[0]: way for address, way in found.items()}
+
+
+@Prepared
+def _concerning(addresses: list[str], names: list[str], domain: int) -> QuerySet[Any, Any]:
+    """Find what leads to these addresses, and where these names of the domain are led."""
+    columns = (
+        "lowered",
+        "forwarding__local_part",
+        "forwarding__domain__name",
+        "forwarding__domain__customer",
+    )
+    to_them = Destination.objects.filter(lowered__in=addresses)
+    instead = Destination.objects.filter(
+        forwarding__local_part__in=names, forwarding__domain=domain
+    )
+    # A union, since no index serves an OR of two tables.
+    return to_them.order_by().values_list(*columns).union(instead.order_by().values_list(*columns))

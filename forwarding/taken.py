@@ -17,13 +17,14 @@ from accounts.models import Domain
 from accounts.names import readable_address
 from forwarding import routes
 from mailhost.records import list_addresses
+from propagation.prepared import Prepared
 
 
 def list_with(domain: Domain, local_part: str) -> Any:
     """Return the list to which this name belongs as its own or its bounces'; None if none."""
     wanted = [local_part, local_part.removesuffix(routes.BOUNCES)]
     address = f"{local_part}@{domain.name}"
-    for row in _rows("MailingList", domain, wanted).select_related("domain__server"):
+    for row in _lists(domain=domain.pk, names=wanted):
         if address in list_addresses(row.address):
             return row
     return None
@@ -72,6 +73,13 @@ def refuse_for_list(domain: Domain, local_part: str) -> None:
         else:
             continue
         raise ValidationError(words % {"address": _at(domain, name)}, code="taken")
+
+
+@Prepared
+def _lists(domain: int, names: list[str]) -> Any:
+    lists = apps.get_model("forwarding", "MailingList")._default_manager
+    found = lists.filter(domain=domain, local_part__in=names)
+    return found.select_related("domain__server")
 
 
 def _at(domain: Domain, local_part: str) -> str:

@@ -19,10 +19,10 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import typed
 from accounts.forms import ListForm
+from accounts.listing import ORDERS, PAGE_SIZE
 from accounts.models import Domain, accounts_by_address
 from accounts.names import readable_address
 from accounts.roles import in_domain
-from accounts.views import ORDERS, PAGE_SIZE
 from forwarding import pages
 from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress, MailingList

@@ -13,7 +13,8 @@ from django.utils.formats import date_format
 from django.utils.timezone import localtime, now
 from django.utils.translation import gettext as _
 
-from propagation.models import OPEN, Change, ChangeState, MailServer, due_from_now
+from propagation.models import Change, ChangeQuerySet, ChangeState, MailServer, due_from_now
+from propagation.prepared import Prepared
 
 # What the pages read of a change. The rest of it, made into objects, took longer than its query.
 SHOWN = (
@@ -81,10 +82,16 @@ LIVE = Progress(Stage.LIVE)
 
 def progress_of(server_id: int, keys: Collection[str]) -> dict[str, Progress]:
     """Return the state of each record, in one query whatever their number."""
-    wanted = Q(state__in=OPEN) | Q(state=ChangeState.APPLIED, ended_at__gte=now() - RECENT)
-    changes = Change.objects.of(server_id, keys).filter(wanted).only(*SHOWN).order_by("pk")
+    changes = _newsworthy(server=server_id, keys=list(keys), since=now() - RECENT)
     newest = {change.key: change for change in changes}
     return {key: _progress(newest.get(key)) for key in keys}
+
+
+@Prepared
+def _newsworthy(server: int, keys: list[str], since: datetime) -> ChangeQuerySet:
+    """Find what of these records is open, or has been applied since; the newest last."""
+    wanted = Q(ended_at=None) | Q(state=ChangeState.APPLIED, ended_at__gte=since)
+    return Change.objects.of(server, keys).filter(wanted).only(*SHOWN).order_by("pk")
 
 
 def minutes_until(moment: datetime) -> int:

@@ -11,6 +11,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Count, F, Q, QuerySet, Sum
 
 from accounts.models import Account, Domain
+from propagation.prepared import Prepared
 from quota.models import (
     ALMOST,
     FULL,
@@ -116,9 +117,13 @@ def fill_of(usage: MailboxUsage) -> Fill:
 
 def fills(accounts: Collection[Any]) -> dict[Any, Fill]:
     """Return how full the mailboxes of these accounts (ids) are; without a figure it lacks one."""
-    found = MailboxUsage.objects.filter(pk__in=accounts).order_by()
-    columns = found.values_list("pk", "used", "limit", "messages")
-    return {pk: Fill(used, limit, messages) for pk, used, limit, messages in columns}
+    return {pk: Fill(*figures) for pk, *figures in _figures(accounts=list(accounts))}
+
+
+@Prepared
+def _figures(accounts: list[Any]) -> QuerySet[MailboxUsage, tuple[Any, int, int, int]]:
+    found = MailboxUsage.objects.filter(account__id__in=accounts).order_by()
+    return found.values_list("pk", "used", "limit", "messages")
 
 
 def report_of(domain: Domain) -> UsageReport:

@@ -23,6 +23,7 @@ from accounts.models.limits import OwnLimits, at_least_one, ftp_switch
 from mailhost import grammar
 from mailhost.records import Mailbox
 from propagation.models import Change, MailServer, one_at_a_time
+from propagation.prepared import Prepared, all_rows
 
 if TYPE_CHECKING:
     from accounts.models.domains import Domain
@@ -178,7 +179,7 @@ class Account(OwnLimits):
 
     def _find_room(self) -> None:
         """Raise ValidationError at the plan's limit; two requests cannot share the last place."""
-        used, limit = self.domain.accounts.count(), self.domain.plan.account_limit
+        [used], limit = _count(domain=self.domain_id), self.domain.plan.account_limit
         if used >= limit:
             raise ValidationError(
                 _(
@@ -286,6 +287,12 @@ class Account(OwnLimits):
         if found is None:
             raise ValidationError(_("This account no longer exists."), code="gone")
         return found
+
+
+@Prepared
+def _count(domain: int) -> models.QuerySet[Account, int]:
+    """Count a domain's accounts."""
+    return Account.objects.filter(domain=domain).order_by().values_list(all_rows(), flat=True)
 
 
 def mailbox_key(name: str) -> str:

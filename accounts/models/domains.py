@@ -26,7 +26,11 @@ class DomainQuerySet(models.QuerySet["Domain"]):
         """Return the domains that this login may look after: the customer's own."""
         if not user.is_authenticated:
             return self.none()
-        return self.filter(customer__user=user)
+        return self.of_login(user.pk)
+
+    def of_login(self, user_id: int) -> DomainQuerySet:
+        """Return the domains of the customer whose login this is."""
+        return self.filter(customer__user=user_id)
 
     def open(
         self,

@@ -28,6 +28,7 @@ from django.utils.translation import gettext_lazy as _
 from mailhost.records import Entry, HostedDomain, PlanLimits, Record
 from propagation.models.content import Content
 from propagation.models.servers import MailServer, one_at_a_time
+from propagation.prepared import Prepared
 
 
 class TooLate(Exception):
@@ -127,7 +128,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         one_at_a_time()
         key = (after or before or _nothing()).key
         content = Content.of(after)
-        moving = list(self.open().of(server.pk, [key]).order_by("pk"))
+        moving = _moving(server=server.pk, key=key)
         live = _live(moving, otherwise=Content.of(before))
         for replaced in moving:
             if replaced.state == ChangeState.PENDING:
@@ -175,9 +176,8 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         if not needs:
             return []
         servers, keys = {server for server, _key in needs}, {key for _server, key in needs}
-        # By server too: no index begins with the key, and all changes ever made would be read.
-        creations = self.open().creations().filter(server__in=servers, key__in=keys)
-        found = {(change.server_id, change.key): change for change in creations.order_by("pk")}
+        creations = _creations(servers=list(servers), keys=list(keys))
+        found = {(change.server_id, change.key): change for change in creations}
         return [change for need, change in found.items() if need in needs]
 
     def needing(self, change: Change) -> ChangeQuerySet:
@@ -186,7 +186,8 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
     def _wait_for(self, change: Change) -> None:
         """Let what needs `change`, and what needs that, be announced no earlier than it."""
-        for waiting in self.needing(change).filter(due_at__lt=change.due_at):
+        due = change.due_at
+        for waiting in _needing_sooner(server=change.server_id, key=change.key, due_at=due):
             self.filter(pk=waiting.pk).update(due_at=change.due_at)
             waiting.due_at = change.due_at
             if waiting.creates:
@@ -270,6 +271,27 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Let failed changes be tried again at once; what waits for its time goes on waiting."""
         failing = self.open().filter(state=ChangeState.APPLYING)
         return failing.update(retry_at=None, cause="", trouble="")
+
+
+@Prepared
+def _moving(server: int, key: str) -> ChangeQuerySet:
+    """Find a record's open changes, oldest first."""
+    return Change.objects.open().filter(server=server, key=key).order_by("pk")
+
+
+@Prepared
+def _creations(servers: list[int], keys: list[str]) -> ChangeQuerySet:
+    """Find the open changes that create one of these records, oldest first."""
+    creations = Change.objects.open().creations()
+    # By server too: no index begins with the key, and all changes ever made would be read.
+    return creations.filter(server__id__in=servers, key__in=keys).order_by("pk")
+
+
+@Prepared
+def _needing_sooner(server: int, key: str, due_at: datetime) -> ChangeQuerySet:
+    """Find the pending changes that need a record and are due before it."""
+    needing = Change.objects.pending().filter(needs__server=server, needs__key=key)
+    return needing.filter(due_at__lt=due_at)
 
 
 def _change(

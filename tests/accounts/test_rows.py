@@ -13,8 +13,9 @@ from django.template.loader import render_to_string
 from django.test import RequestFactory
 from django.utils import timezone, translation
 
+from accounts.listing import Listed
 from accounts.models import Domain, Plan
-from accounts.rows import Listed, Row, draw
+from accounts.rows import Row, draw
 from propagation.models import Cause, Change, ChangeState, MailServer
 from propagation.progress import LIVE, Progress, Stage
 from quota.fill import Fill

@@ -232,11 +232,11 @@ def queries_with(cast: Cast, client: Client, number: int) -> int:
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [10, 1000, 10_000])
-def test_list_takes_the_same_nine_queries_at_any_number_of_accounts(
+def test_list_takes_the_same_eight_queries_at_any_number_of_accounts(
     cast: Cast, sakura: Client, number: int
 ) -> None:
     factories.answer()
-    assert queries_with(cast, sakura, number) == 9
+    assert queries_with(cast, sakura, number) == 8
 
 
 def test_list_is_of_this_domain_only(com: Domain, net: Domain, sakura: Client) -> None:
