@@ -251,7 +251,8 @@ Archive.objects.create(server=tanaka.server, number=99, domain=tanaka.domain, ma
 
 def test_two_gigabytes_are_sent_without_being_held(told: Product, visit: Visit) -> None:
     told.manage("shell", "-c", _HUGE)
-    path = f"{COM}/archives/{told.rows('SELECT id FROM quota_archive WHERE number = 99')[0][0]}/"
+    number = told.rows("SELECT id FROM quota_archive WHERE number = 99")[0][0]
+    path = f"{COM}/archives/{number}/"
     visitor = visit(told.url)
     visitor.log_in("sakura", told.logins["sakura"])
     cookies = "; ".join(f"{one['name']}={one['value']}" for one in visitor.context.cookies())
