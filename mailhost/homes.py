@@ -94,9 +94,13 @@ def opened(homes_root: Path, home: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _open(homes_root: Path, home: str) -> int:
+def _check(home: str) -> None:
     if not home or not grammar.HOME.match(home):
         raise HomeError("home_missing", f"The domain has no home directory on record: {home!a}.")
+
+
+def _open(homes_root: Path, home: str) -> int:
+    _check(home)
     with home_errors(homes_root / home):
         # The operator's own choice; it may lead over a link.
         descriptor = os.open(homes_root, _DIRECTORY)
@@ -114,6 +118,7 @@ def make(homes_root: Path, config: HostConfig, home: str) -> bool:
 
     What is there stays as it is, whoever it belongs to.
     """
+    _check(home)
     above, _, name = home.rpartition("/")
     with home_errors(homes_root / home):
         if above:

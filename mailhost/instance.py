@@ -122,8 +122,8 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.trash: (0, 0, 0o700),
         paths.policy: (0, 0, 0o700),
         paths.lists: (0, 0, 0o700),
-        paths.archive: (0, 0, 0o700),
         paths.usage: (0, 0, 0o700),
+        paths.archive: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)

@@ -100,24 +100,24 @@ class Paths:
         return self.queue / "private" / "from-lists"
 
     @property
-    def archive(self) -> Path:
-        """What is on record about archives, and what killed runs left to finish."""
-        return self.root / "archive"
-
-    @property
     def usage(self) -> Path:
         """How full mailboxes are, as the usage daemon keeps it."""
         return self.root / "usage"
 
     @property
     def usage_db(self) -> Path:
-        """The usage daemon's database; there is none before its first start."""
+        """The usage daemon's database; made by `init`."""
         return self.usage / "usage.sqlite3"
 
     @property
     def usage_socket(self) -> Path:
         """Where Dovecot tells the usage daemon which mailbox has changed."""
         return self.run / "usage"
+
+    @property
+    def archive(self) -> Path:
+        """What is on record about archives, and what killed runs left to finish."""
+        return self.root / "archive"
 
     @property
     def log(self) -> Path:

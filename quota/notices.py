@@ -41,7 +41,7 @@ from accounts.models import Account, User
 from mailhost.errors import HostError
 from mailhost.usage.notices import deliver
 from propagation.models import MailServer
-from quota.models import Notice
+from quota.models import Notice, on_server
 from quota.wednesday import next_run
 
 #: A notice that could not be sent for so long is no news any more.
@@ -86,7 +86,7 @@ def send_written(server: MailServer) -> int:
     with server.host() as host:
         root = host.root
     Notice.objects.filter(written_at__lt=now() - _KEPT).delete()
-    recent = Notice.objects.filter(account__server=server, written_at__gt=now() - _NEWS)
+    recent = Notice.objects.filter(on_server(server), written_at__gt=now() - _NEWS)
     recent = recent.select_related("account__domain__customer__user", "account__domain__plan")
     to_accounts = recent.filter(to_account_at=None).order_by("written_at", "pk")[:_AT_ONCE]
     sent = sum(_to_account(root, server, notice) for notice in to_accounts)

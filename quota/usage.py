@@ -20,7 +20,7 @@ from mailhost.usage import figures
 from mailhost.usage.waiting import Waiting, waiting
 from propagation.models import MailServer, parts
 from quota import warnings
-from quota.models import MailboxUsage, UsageReport, WaitingMail
+from quota.models import MailboxUsage, UsageReport, WaitingMail, on_server
 
 #: Copies named of those that wait for one mailbox: the longest waiting.
 COPIES_NAMED = 5
@@ -105,7 +105,7 @@ def _put(rows: Sequence[MailboxUsage]) -> None:
 
 def _take_over_waiting(server: MailServer, root: Path) -> None:
     """Bring up to date which copies wait for room; where nothing is full, nobody asks Postfix."""
-    known = WaitingMail.objects.filter(account__server=server)
+    known = WaitingMail.objects.filter(on_server(server))
     if not MailboxUsage.objects.of_server(server).full().exists() and not known.exists():
         return
     rows = _waiting_rows(server, waiting(root))

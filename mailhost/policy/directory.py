@@ -73,11 +73,10 @@ class Directory(Reader):
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._hosted: dict[str, bool] = {}
         self._full: dict[str, bool] = {}
+        self._full_at = 0.0
 
-    def refresh(self, now: float = 0.0) -> None:
+    def refresh(self) -> None:
         """Forget the answers if the store has changed since, or if they are too many."""
-        if self._known is not None and self._known.refresh(now):
-            self._full.clear()
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
         kept: tuple[dict[Any, Any], ...] = (
             self._accounts,
@@ -158,9 +157,17 @@ class Directory(Reader):
     def is_full(self, recipient: str, now: float) -> bool:
         """Say whether every place that mail for `recipient`, folded, comes to is a full mailbox.
 
+        As far as the figures can be believed at a moment `now` (UNIX seconds).
         A list, an address elsewhere, the catch-all's way and what is not known are none.
         """
-        if self._known is None or not self._known.is_current(now):
+        if self._known is None:
+            return False
+        if now != self._full_at:
+            # Once for all requests that come together, and not for those about other servers.
+            self._full_at = now
+            if self._known.refresh(now):
+                self._full.clear()
+        if not self._known.is_current(now):
             return False
         try:
             return self._full[recipient]

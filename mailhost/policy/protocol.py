@@ -73,8 +73,8 @@ class PolicyServer:
             connection.abort()
             return
         if not self._answers:
+            self._directory.refresh()
             self._now = self._clock()
-            self._directory.refresh(self._now)
         answer = self._judge(connection, request)
         if not self._answers:
             self._db.then(self._send)

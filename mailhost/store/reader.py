@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mailhost.records import PlanLimits
+from mailhost.store.limits import LIMIT
 
 #: Steps of forwarding that are followed; the panel allows no more.
 MOST_STEPS = 10
@@ -42,10 +43,10 @@ class Reader:
         return PlanLimits(**value) if value else PlanLimits("default")
 
     def mailbox_limit(self, name: str) -> int:
-        """Return the bytes that a mailbox may hold: its own limit, or else its plan's."""
-        mailbox = self.value(f"mailbox:{name}")
-        own = int(mailbox.get("quota_bytes", 0))
-        return own or self.plan_of(str(mailbox.get("domain", ""))).mailbox_bytes
+        """Return the bytes that a mailbox may hold, as Dovecot knows it; 0 if there is none."""
+        query = f"SELECT {LIMIT} FROM mailbox AS m WHERE m.name = ? AND m.state <> 'closing'"  # noqa: S608
+        row = self._db.execute(query, (name,)).fetchone()
+        return int(row[0]) if row else 0
 
     def mailbox_state(self, mailbox_id: str) -> tuple[str, str]:
         """Return name and state of the mailbox with this id.

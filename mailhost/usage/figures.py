@@ -84,7 +84,7 @@ def full(root: Path) -> list[Usage]:
         if db is None:
             return []
         query = f'SELECT {_ROW} FROM usage WHERE used >= "limit" ORDER BY account'  # noqa: S608
-        return [Usage(*row) for row in db.execute(query)]
+        return list(map(Usage._make, db.execute(query)))
 
 
 @host_errors()

@@ -23,6 +23,8 @@ PAUSE = 0.5
 DAY = 24 * 60 * 60.0
 #: Seconds until a mailbox that could not be counted is tried again, and until Dovecot is.
 _LATER, _SOON = 60.0, 5.0
+# Seconds until the queue is looked through for copies that nothing else brought on their way.
+_QUEUE = 300.0
 # Of file times, which come from a coarser clock, and of what was on its way.
 _SLACK = 10.0
 # Rows written in one transaction: nobody else can write meanwhile.
@@ -68,6 +70,7 @@ class Keeper(Thread):
         self._next_comparison = self._next_look = 0.0
         self._heard_at = 0.0
         self._dovecot_from = self._postfix_from = 0.0
+        self._next_queue = 0.0
 
     def stop(self) -> None:
         """End after the mailboxes in hand."""
@@ -195,14 +198,17 @@ class Keeper(Thread):
 
     def _tell_postfix(self, now: float) -> None:
         """Have copies tried that waited for mailboxes which are full no more."""
-        freed = self._db.freed() if now >= self._postfix_from else []
-        if not freed:
+        if now < self._postfix_from:
             return
+        freed = self._db.freed()
         try:
-            copies = waiting.flush(self._paths.root, freed)
+            if freed:
+                copies = waiting.flush(self._paths.root, freed)
+                self._db.forget_freed(freed)
+                _log.info("room again in %s: %d copies tried", ", ".join(freed[:10]), copies)
+            if now >= self._next_queue:
+                self._next_queue = now + _QUEUE
+                waiting.flush_where_room(self._paths.root)
         except HostError as error:
             self._postfix_from = now + _LATER
-            _log.warning("Postfix could not be told of %s: %s", ", ".join(freed[:10]), error)
-            return
-        self._db.forget_freed(freed)
-        _log.info("room again in %s: %d copies tried", ", ".join(freed[:10]), copies)
+            _log.warning("Postfix's queue could not be looked at: %s", error)

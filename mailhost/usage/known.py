@@ -50,9 +50,12 @@ class Known:
 
     def refresh(self, now: float) -> bool:
         """Look at the figures as they are now; say whether they have changed since."""
-        if self._db is None and (now < self._look_at or not self._open(now)):
+        if not self.is_current(now) and now >= self._look_at:
+            # It may be another file by now.
+            self.close()
+            self._open(now)
+        if self._db is None:
             return False
-        assert self._db is not None  # noqa: S101 (opened above)
         try:
             version = self._db.execute("PRAGMA data_version").fetchone()[0]
             if version == self._version:
@@ -64,12 +67,10 @@ class Known:
         self._version, self._valid_until = version, alive_at + STALE
         return True
 
-    def _open(self, now: float) -> bool:
+    def _open(self, now: float) -> None:
         self._look_at = now + _LATER
         with suppress(OSError, sqlite3.Error):
             if self._path.exists():
                 address = f"{self._path.as_uri()}?mode=ro"
                 self._db = sqlite3.connect(address, uri=True, timeout=1)
                 self._version = -1
-                return True
-        return False

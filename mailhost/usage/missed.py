@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mailhost.paths import Paths
+from mailhost.paths import Paths, is_directory
 from mailhost.usage.database import Box
 
 # Directories of nothing but files, and how deep others may lie below a home.
@@ -20,7 +20,8 @@ _DEEPEST = 20
 def changed_since(paths: Paths, boxes: Iterable[Box], since: float) -> Iterator[str]:
     """Yield the names of the mailboxes in whose directories something came or went."""
     for box in boxes:
-        if any(when >= since for when in _times(paths.home(box.mailbox_id), _DEEPEST)):
+        home = paths.home(box.mailbox_id)
+        if is_directory(home) and any(when >= since for when in _times(home, _DEEPEST)):
             yield box.account
 
 

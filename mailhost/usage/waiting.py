@@ -7,7 +7,7 @@ again for eight days, so that a Wednesday falls within.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from mailhost.config import load_config
 from mailhost.errors import HostError, host_errors
 from mailhost.paths import Paths
 from mailhost.store import limits
+from mailhost.usage import figures
 from mailhost.usage.counting import Boxes
 
 # What Postfix notes of Dovecot's answer: its socket, as main.cf names it, and the words of
@@ -67,12 +68,23 @@ def waiting(root: Path) -> list[Waiting]:
 def flush(root: Path, names: Iterable[str]) -> int:
     """Have Postfix try the copies that wait for these mailboxes at once; return how many."""
     wanted = set(names)
-    if not wanted:
-        return 0
-    paths = Paths(root.absolute())
-    ids = {copy.queue_id: None for copy in waiting(root) if copy.account in wanted}
+    return _try(root, [copy for copy in waiting(root) if copy.account in wanted]) if wanted else 0
+
+
+def flush_where_room(root: Path) -> int:
+    """Have Postfix try the copies for mailboxes that are not full (any more); return how many.
+
+    One that was being tried when room was made, or that found a mailbox full of which nobody had
+    known it yet, would wait for Postfix's own next try.
+    """
+    full = {known.account for known in figures.full(root)}
+    return _try(root, [copy for copy in waiting(root) if copy.account not in full])
+
+
+def _try(root: Path, copies: Sequence[Waiting]) -> int:
+    ids = {copy.queue_id: None for copy in copies}
     for queue_id in ids:
-        _run(paths, "-i", queue_id)
+        _run(Paths(root.absolute()), "-i", queue_id)
     return len(ids)
 
 

@@ -34,6 +34,7 @@ from quota.models.usage import (
     UsageReport,
     UsageWarning,
     WaitingMail,
+    on_server,
 )
 
 __all__ = [
@@ -65,5 +66,6 @@ __all__ = [
     "UsageReport",
     "UsageWarning",
     "WaitingMail",
+    "on_server",
     "told_lately",
 ]

@@ -36,6 +36,12 @@ FIGURES = {
         "policy_vs_bare": "",
         "postfix_with_policy": "",
     },
+    "overquota": {
+        "overquota_find_1m": "ms",
+        "overquota_doveadm": "ms a mailbox",
+        "overquota_count": "ms a mailbox",
+        "overquota_vs_doveadm": "",
+    },
     "passwords": {
         "verify_sha512_10000": "/s",
         "make_sha512_10000": "ms",

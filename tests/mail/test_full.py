@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from mailhost import instance
 from mailhost.__main__ import main
 from mailhost.records import Address, HostedDomain, Mailbox, MailingList, PlanLimits
 from mailhost.usage import figures, notices
-from mailhost.usage.waiting import Waiting, flush, waiting
+from mailhost.usage.waiting import Waiting, flush, flush_where_room, waiting
 from tests.mail.conftest import Site, applied, new_site
 from tests.servers import HELP, MailServer, message, wait_for
 
@@ -46,6 +47,11 @@ def becomes(server: MailServer, name: str, *, full: bool) -> bool:
     return wait_for(lambda: is_full(server, name) == full)
 
 
+def becomes_known(server: MailServer, box: Mailbox) -> bool:
+    """Wait until there is a figure of the mailbox."""
+    return wait_for(lambda: figures.of_account(server.root, box.name)) is not None
+
+
 def fill(server: MailServer, *boxes: Mailbox) -> None:
     """Deliver to these mailboxes until the server refuses them, by SMTP alone."""
     for box in boxes:
@@ -75,7 +81,7 @@ def test_message_that_crosses_the_limit_is_delivered_and_the_next_is_refused(
 ) -> None:
     box = small(site, "box")
     send(server, box.address, size=90_000)
-    assert wait_for(lambda: figures.of_account(server.root, box.name))
+    assert becomes_known(server, box)
     assert not is_full(server, box.name)
     send(server, box.address, size=3_000_000)
     assert becomes(server, box.name, full=True), server.logs()
@@ -236,6 +242,23 @@ def test_a_copy_comes_when_the_limit_is_raised(
     assert wait_for(lambda: len(server.messages(box.name)) == before + 1, 20), server.logs()
 
 
+def test_a_copy_that_nothing_brought_on_its_way_is_found_in_the_queue(
+    server: MailServer, site: Site, box: Mailbox
+) -> None:
+    put_in_queue(server, site, box)
+    server.stop("usage")
+    try:
+        empty(server, box)
+        # As far as anybody knows it is full.
+        assert flush_where_room(server.root) == 0
+        assert figures.recount(server.root, [box.name]) == 1
+        assert not is_full(server, box.name)
+        assert flush_where_room(server.root) == 1
+        assert wait_for(lambda: len(server.messages(box.name)) == 1, 20), server.logs()
+    finally:
+        server.start("usage")
+
+
 def empty(server: MailServer, box: Mailbox) -> None:
     """Delete all that is in the inbox, by IMAP."""
     with server.imap(box.name) as client:
@@ -253,7 +276,7 @@ def test_the_plan_s_limit_holds_and_a_mailbox_s_own_comes_before_it(server: Mail
     own = small(site, "own")
     for box, limit in ((site.fixed, 50_000), (own, LIMIT)):
         server.deliver(box.address)
-        assert wait_for(lambda box=box: figures.of_account(server.root, box.name)), server.logs()
+        assert becomes_known(server, box), server.logs()
         known = figures.of_account(server.root, box.name)
         assert known
         assert (known.limit, known.messages, known.domain) == (limit, 1, site.domain)
@@ -273,7 +296,7 @@ def test_a_deleted_mailbox_disappears_and_a_new_one_of_its_name_is_empty(
     assert wait_for(lambda: figures.of_account(server.root, box.name) is None), server.logs()
     again = small(site, "box")
     assert again.name == box.name
-    assert wait_for(lambda: figures.of_account(server.root, box.name)), server.logs()
+    assert becomes_known(server, box), server.logs()
     known = figures.of_account(server.root, box.name)
     assert known
     assert (known.mailbox_id, known.used, known.messages) == (again.mailbox_id, 0, 0)
@@ -338,7 +361,7 @@ def test_what_changed_while_the_daemon_was_down_is_counted(
 ) -> None:
     free, untouched = small(site, "free"), small(site, "rest")
     for other in (free, untouched):
-        assert wait_for(lambda other=other: figures.of_account(server.root, other.name))
+        assert becomes_known(server, other)
     server.kill("usage")
     try:
         empty(server, box)
@@ -351,6 +374,23 @@ def test_what_changed_while_the_daemon_was_down_is_counted(
         server.start("usage")
     assert becomes(server, box.name, full=False), server.logs()
     assert becomes(server, free.name, full=True), server.logs()
+
+
+def test_after_an_update_every_mailbox_is_counted(server: MailServer, site: Site) -> None:
+    server.deliver(site.fixed.address)
+    assert becomes_known(server, site.fixed)
+    server.stop("policy", "usage")
+    shutil.rmtree(server.host.paths.usage)
+    server.start("policy")
+    with pytest.raises(instance.InstanceError, match="run init again"):
+        instance.run(server.root, "usage")
+    assert figures.of_account(server.root, site.fixed.name) is None
+    assert server.rcpt(site.fixed.address)[0] == 250
+    server.stop("policy")
+    instance.init(server.root, server.config)
+    server.start("policy", "usage")
+    assert becomes_known(server, site.fixed), server.logs()
+    fill(server, small(site, "box"))
 
 
 def test_a_daemon_that_hangs_keeps_no_mail_back(server: MailServer, site: Site) -> None:

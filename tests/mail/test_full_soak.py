@@ -56,14 +56,15 @@ def server(boxes: list[Mailbox]) -> Iterator[MailServer]:
         yield running
 
 
-def session(server: MailServer, boxes: list[Mailbox], count: int, chance: random.Random) -> int:
+def session(server: MailServer, boxes: list[Mailbox], count: int, number: int) -> int:
     """Send so many messages, each on a connection of its own; return how many were accepted."""
+    chance, source = random.Random(number), f"127.0.1.{1 + number % SESSIONS}"
     accepted = 0
     for _ in range(count):
         # Most go to the same few: their deliveries meet.
         box = boxes[int(len(boxes) * chance.random() ** 2)]
         text = ("y" * chance.randrange(10, 80) + "\n") * chance.randrange(1, 600)
-        with server.smtp() as client:
+        with server.smtp(source) as client:
             client.mail("friend@outside.test")
             code, _ = client.rcpt(box.address)
             assert code in (250, 552)
@@ -120,16 +121,18 @@ def test_every_figure_is_dovecot_s_own_and_that_of_the_files(
     with ThreadPoolExecutor(SESSIONS + 1) as pool:
         deleting = pool.submit(delete_some, server, boxes, ended)
         sending = [
-            pool.submit(session, server, boxes, share, random.Random(chance.random()))
-            for share in shares
+            pool.submit(session, server, boxes, share, seed * SESSIONS + n)
+            for n, share in enumerate(shares)
         ]
-        for _ in range(KILLS):
-            time.sleep(chance.uniform(0.5, 3.0))
-            server.kill("usage")
-            time.sleep(chance.uniform(0.0, 2.0))
-            server.start("usage")
-        accepted = sum(sent.result() for sent in sending)
-        ended.set()
+        try:
+            for _ in range(KILLS):
+                time.sleep(chance.uniform(0.5, 3.0))
+                server.kill("usage")
+                time.sleep(chance.uniform(0.0, 2.0))
+                server.start("usage")
+            accepted = sum(sent.result() for sent in sending)
+        finally:
+            ended.set()
         deleting.result()
     queue = server.host.paths.queue
     delivered = wait_for(lambda: not any(islice((queue / "active").iterdir(), 1)), 60)

@@ -70,7 +70,7 @@ def test_limits_that_somebody_chooses_today_stay(earlier: Path) -> None:
 
 
 def test_daemons_ask_for_init_instead_of_failing(earlier: Path) -> None:
-    for server in ("policy", "lists"):
+    for server in ("policy", "lists", "usage"):
         with pytest.raises(InstanceError, match="run init again"):
             instance.run(earlier, server)
 
@@ -90,10 +90,11 @@ def test_worker_goes_on_before_init(earlier: Path) -> None:
 def test_init_brings_everything_up_to_date_and_keeps_what_is_there(earlier: Path) -> None:
     init(earlier, "--outbound", "smtp:")
     paths = Paths(earlier)
-    for directory in (paths.policy, paths.lists):
+    for directory in (paths.policy, paths.lists, paths.usage):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     for file in (paths.policy_key, paths.dovecot_conf):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "quota_rule" in (paths.dovecot / "dovecot-sql.conf.ext").read_text()
     assert "policy_context=relay" in (paths.postfix / "main.cf").read_text()
     with Host(earlier) as host, host.lock():
         held = {entry.key: entry.record for entry in host.records()}
