@@ -367,7 +367,7 @@ def test_what_changed_while_the_daemon_was_down_is_counted(
         empty(server, box)
         send(server, free.address, size=90_000)
         send(server, free.address)
-        assert server.messages(free.name)
+        assert wait_for(lambda: len(server.messages(free.name)) == 2), server.logs()
         assert is_full(server, box.name)
         assert instance.problem_of(server.root, "usage") == "is not running"
     finally:
