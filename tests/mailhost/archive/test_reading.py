@@ -152,6 +152,7 @@ def test_no_message_breaks_it(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"hello", gzip.compress(b"hello"), gzip.compress(b"From x\n\n"), b"\x1f\x8b\x08"],
+    ids=["empty", "text", "text in gzip", "a From line in gzip", "cut in gzip's head"],
 )
 def test_another_file_is_no_archive(content: bytes) -> None:
     if content:
