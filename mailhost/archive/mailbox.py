@@ -92,18 +92,26 @@ class Mailbox:
 
     def __enter__(self) -> Self:
         """Open the mailbox's directory. ArchiveError if it is another's, or cannot be read."""
-        home = self._paths.home(self.mailbox_id)
         with mail_errors(f"The mailbox of {self.account}"):
-            descriptor = os.open(self._paths.mail, _DIRECTORY)
-            for name in (home.parent.name, home.name, "Maildir"):
-                try:
-                    below = os.open(name, _DIRECTORY, dir_fd=descriptor)
-                finally:
-                    os.close(descriptor)
-                descriptor = below
-        self._open.callback(os.close, descriptor)
-        self._maildir = descriptor
+            try:
+                self._maildir = self._directory()
+            except FileNotFoundError:
+                # Dovecot makes it when the mailbox is first used.
+                self.folders()
+                self._maildir = self._directory()
+        self._open.callback(os.close, self._maildir)
         return self
+
+    def _directory(self) -> int:
+        home = self._paths.home(self.mailbox_id)
+        descriptor = os.open(self._paths.mail, _DIRECTORY)
+        for name in (home.parent.name, home.name, "Maildir"):
+            try:
+                below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = below
+        return descriptor
 
     def __exit__(self, *_error: object) -> None:
         """Close it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import pytest
@@ -16,10 +17,23 @@ from django.utils.timezone import now
 from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from forwarding.models import DetachedDestination, ForwardingAddress, MailingList, Member
 from propagation.models import Change, ChangeState, MailServer, Need
-from quota.models import Refusal, SendingHour, SendingWindow
+from quota.models import (
+    Archive,
+    ArchiveJob,
+    ArchiveRun,
+    ArchiveRunResult,
+    MailboxUsage,
+    Notice,
+    Refusal,
+    SendingHour,
+    SendingWindow,
+    UsageWarning,
+    WaitingMail,
+)
 from tests import factories
 from tests.conftest import Cast
 
+DAY = date(2026, 12, 2)
 HASH = "{SHA512-CRYPT}$6$rounds=1000$abcdefgh$" + "x" * 86
 
 
@@ -425,12 +439,170 @@ def test_open_way_is_there_once(cast: Cast) -> None:
 
 
 def test_refusal_is_there_once(cast: Cast) -> None:
-    row = {"account": cast.com.fixed_account_id, "at": now(), "reason": "size"}
-    row |= {"limit": 1, "reached": 2, "recipient": "x@example.org"}
+    row = {"account": cast.com.fixed_account_id, "at": now(), "day": DAY, "times": 1}
+    row |= {"reason": "size", "sender": "info@example.com", "limit": 1, "reached": 2}
+    row |= {"recipient": "x@example.org"}
     insert(Refusal, **row)
-    insert(Refusal, **row | {"recipient": "y@example.org"})
+    insert(Refusal, **row | {"sender": ""})
     with refused("refusal_once"):
         insert(Refusal, **row | {"reached": 3})
+
+
+# How full mailboxes are.
+
+
+def usage(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of a mailbox's usage that would be accepted."""
+    row = {"account": cast.com.fixed_account_id, "used": 1, "messages": 1, "limit": 1}
+    return row | {"asked_at": now()} | values
+
+
+def warning(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of a warning that would be accepted."""
+    row = {"account": cast.com.fixed_account_id, "kind": "quota-80", "used": 8, "limit": 10}
+    return row | {"given_at": now(), "wednesday": None} | values
+
+
+def test_usage_is_a_share_of_something(cast: Cast) -> None:
+    # usage_has_a_limit; PostgreSQL works out the share before it looks.
+    with refused():
+        insert(MailboxUsage, **usage(cast, limit=0))
+    with refused("usage_can_be_counted"):
+        insert(MailboxUsage, **usage(cast, used=9 * 10**16))
+    insert(MailboxUsage, **usage(cast, used=9 * 10**16 - 1))
+
+
+def test_warning_is_given_once_and_of_a_known_kind(cast: Cast) -> None:
+    insert(UsageWarning, **warning(cast))
+    insert(UsageWarning, **warning(cast, kind="wednesday-monday", wednesday=DAY))
+    with refused("usage_warning_once"):
+        insert(UsageWarning, **warning(cast, used=9))
+    for kind, day in (("quota-90", None), ("quota-95", DAY), ("wednesday-tuesday", None)):
+        with refused("usage_warning_kind"):
+            insert(UsageWarning, **warning(cast, kind=kind, wednesday=day))
+
+
+def test_mail_that_waits_is_some(cast: Cast) -> None:
+    row = {"account": cast.com.fixed_account_id, "size": 1, "oldest_at": now(), "first": []}
+    with refused("waiting_mail_is_some"):
+        insert(WaitingMail, **row, count=0)
+    insert(WaitingMail, **row, count=1)
+
+
+@pytest.mark.parametrize("kind", ["", "Quota", "a b", "a\nb", "x" * 41])
+def test_notice_of_another_kind_is_refused(cast: Cast, kind: str) -> None:
+    row = {"account": cast.com.fixed_account_id, "values": {}, "written_at": now()}
+    with refused("notice_kind_form" if len(kind) < 41 else ""):
+        insert(Notice, **row, kind=kind)
+
+
+# Archives.
+
+
+def kept(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of an archive that would be accepted."""
+    row = {
+        "server": cast.server.pk,
+        "number": 1,
+        "domain": cast.com.pk,
+        "mailbox_id": uuid.uuid4(),
+        "account_name": "suzuki",
+        "file_name": "suzuki.oldmail.20261202.gz",
+        "taken_at": now(),
+        "messages": 1,
+        "mail_bytes": 1,
+        "file_bytes": 1,
+        "sha256": "0" * 64,
+        "state": "kept",
+    }
+    return row | values
+
+
+def archive_run(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of a run of archiving that would be accepted."""
+    row = {"server": cast.server.pk, "day": DAY, "weekly": True, "late": False}
+    return row | {"asked_at": now(), "found": 0, "trouble": ""} | values
+
+
+def job(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of a customer's job with archives that would be accepted."""
+    row = {
+        "server": cast.server.pk,
+        "domain": cast.com.pk,
+        "kind": "take",
+        "mailbox_id": None,
+        "account_name": "suzuki",
+        "archive": None,
+        "oldest": False,
+        "state": "waiting",
+        "again": False,
+        "asked_at": now(),
+        "ended_at": None,
+        "file_name": "",
+        "code": "",
+        "trouble": "",
+    }
+    row |= dict.fromkeys(("moved", "moved_bytes", "already", "no_room", "unreached"), 0)
+    return row | values
+
+
+def test_archive_is_there_once_in_a_known_state(cast: Cast) -> None:
+    insert(Archive, **kept(cast))
+    with refused("archive_once_per_server"):
+        insert(Archive, **kept(cast))
+    with refused("archive_state"):
+        insert(Archive, **kept(cast, number=2, state="lost"))
+
+
+def test_week_has_one_run_of_a_server(cast: Cast) -> None:
+    insert(ArchiveRun, **archive_run(cast))
+    for _ in range(2):
+        insert(ArchiveRun, **archive_run(cast, weekly=False))
+    with refused("one_archive_run_a_week"):
+        insert(ArchiveRun, **archive_run(cast))
+
+
+def test_run_has_one_result_for_a_mailbox(cast: Cast) -> None:
+    insert(ArchiveRun, **archive_run(cast))
+    row = {"run": ArchiveRun.objects.get().pk, "mailbox_id": uuid.uuid4(), "domain": cast.com.pk}
+    row |= {"address": "suzuki@example.com", "file_name": "", "code": "", "trouble": ""}
+    row |= {"messages": 0, "mail_bytes": 0, "attempts": 0}
+    insert(ArchiveRunResult, **row)
+    with refused("archive_run_result_once"):
+        insert(ArchiveRunResult, **row | {"attempts": 1})
+
+
+def test_mailbox_and_archive_have_one_open_job(cast: Cast) -> None:
+    insert(Archive, **kept(cast))
+    one, mailbox = Archive.objects.get().pk, uuid.uuid4()
+    insert(ArchiveJob, **job(cast, mailbox_id=mailbox))
+    insert(ArchiveJob, **job(cast, mailbox_id=mailbox, state="done", ended_at=now()))
+    with refused("one_open_job_per_mailbox"):
+        insert(ArchiveJob, **job(cast, mailbox_id=mailbox, state="running"))
+    insert(ArchiveJob, **job(cast, kind="delete", archive=one))
+    with refused("one_open_job_per_archive"):
+        insert(ArchiveJob, **job(cast, kind="delete", archive=one))
+
+
+def test_job_names_what_it_is_about(cast: Cast) -> None:
+    insert(Archive, **kept(cast))
+    one = Archive.objects.get().pk
+    for kind, mailbox, archive in (
+        ("take", None, None),
+        ("take", uuid.uuid4(), one),
+        ("put_back", uuid.uuid4(), None),
+        ("delete", uuid.uuid4(), None),
+        ("other", uuid.uuid4(), one),
+    ):
+        with refused("archive_job_names_what_it_needs"):
+            insert(ArchiveJob, **job(cast, kind=kind, mailbox_id=mailbox, archive=archive))
+
+
+def test_job_has_an_end_once_it_has_ended(cast: Cast) -> None:
+    with refused("archive_job_ended_iff_it_has_an_end"):
+        insert(ArchiveJob, **job(cast, mailbox_id=uuid.uuid4(), state="failed"))
+    with refused("archive_job_ended_iff_it_has_an_end"):
+        insert(ArchiveJob, **job(cast, mailbox_id=uuid.uuid4(), ended_at=now()))
 
 
 # Mailing lists.
@@ -468,7 +640,7 @@ def test_list_is_there_once(cast: Cast) -> None:
 
 def test_member_is_there_once_and_an_address(cast: Cast) -> None:
     insert(MailingList, **mailing_list(cast))
-    row = {"mailing_list": MailingList.objects.get().pk, "joined_at": now()}
+    row = {"mailing_list": MailingList.objects.get().pk, "joined_at": now(), "came_back": 0}
     insert(Member, **row, address="Ann@example.org")
     with refused("member_once"):
         insert(Member, **row, address="ann@example.org")
@@ -480,12 +652,17 @@ def test_member_is_there_once_and_an_address(cast: Cast) -> None:
 
 NAMED_ABOVE = {
     "account_limits_at_least_one",
-    "deleted_limits_at_least_one",
     "account_name_form",
     "account_name_once_per_server",
     "address_once_per_domain",
+    "archive_job_ended_iff_it_has_an_end",
+    "archive_job_names_what_it_needs",
+    "archive_once_per_server",
+    "archive_run_result_once",
+    "archive_state",
     "change_ended_at_iff_ended",
     "change_forgets_its_secrets",
+    "deleted_limits_at_least_one",
     "destination_form",
     "destination_once",
     "detached_once",
@@ -503,8 +680,12 @@ NAMED_ABOVE = {
     "member_form",
     "member_once",
     "need_once",
+    "notice_kind_form",
     "one_applying_change_per_record",
+    "one_archive_run_a_week",
     "one_fixed_account_per_domain",
+    "one_open_job_per_archive",
+    "one_open_job_per_mailbox",
     "one_pending_change_per_record",
     "plan_code_form",
     "plan_limits_are_limits",
@@ -514,6 +695,11 @@ NAMED_ABOVE = {
     "sending_hour_way",
     "sending_window_once",
     "sending_window_way",
+    "usage_can_be_counted",
+    "usage_has_a_limit",
+    "usage_warning_kind",
+    "usage_warning_once",
+    "waiting_mail_is_some",
 }
 
 

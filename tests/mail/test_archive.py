@@ -161,6 +161,15 @@ def test_only_a_full_mailbox_is_taken_unless_asked_otherwise(site: Site) -> None
     assert take(site, box, require_full=True).messages == 2
 
 
+def test_mailbox_that_was_never_used_has_nothing_to_take(site: Site) -> None:
+    with_home(site)
+    box = site.mailbox("unused")
+    site.put(box)
+    with pytest.raises(ArchiveError) as failed:
+        take(site, box)
+    assert failed.value.code == "nothing_to_take"
+
+
 def test_putting_back_never_passes_the_limit(site: Site) -> None:
     with_home(site)
     box = site.mailbox("room", quota_bytes=0)
