@@ -22,7 +22,7 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
 
     It sends no mail to other domains.
     """
-    smtp, submission, submissions, pop3, pop3s, imap, imaps, policy = free_ports(8)
+    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, policy = free_ports(9)
     config = HostConfig(
         hostname,
         smtp_port=smtp,
@@ -33,6 +33,7 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
         pop3s_port=pop3s,
         imap_port=imap,
         imaps_port=imaps,
+        panel_imap_port=panel,
         slow_guessing=False,
         outbound="error:5.7.1 No mail leaves",
     )

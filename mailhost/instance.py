@@ -32,6 +32,7 @@ from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
 from mailhost.maps import Maps
+from mailhost.panel_imap import make_door
 from mailhost.paths import Paths, suitable_root
 from mailhost.processes import OWN_MODULES, master
 from mailhost.render import RenderError, dovecot_version, render
@@ -76,6 +77,7 @@ def init(root: Path, config: HostConfig) -> None:
     _make_policy_key(paths.policy_key)
     if not (paths.tls / "server.pem").exists():
         _self_sign(paths.tls / "server.pem", config.hostname)
+    make_door(paths, config)
     render(paths.root, config)
     with closing(Store(paths.store)) as store:
         maps = Maps(paths)

@@ -13,6 +13,7 @@ from forwarding import views as forwarding
 from panel import views as panel
 from panel.hosts import client_address
 from quota import views as quota
+from remotemail import views as remote
 
 from_forwarding = {"reach": pages.reach, "offer": panel.offer_for}
 from_lists = {"lists_among": list_pages.lists_among}
@@ -24,6 +25,31 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("users/assistant/", panel.use_assistant, from_forwarding, name="assistant"),
     path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
     path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
+    path("users/<uuid:account_id>/mail/", remote.remote_mail, from_panel, name="remote_mail"),
+    path(
+        "users/<uuid:account_id>/mail/delete/",
+        remote.remote_delete,
+        from_panel,
+        name="remote_delete",
+    ),
+    path(
+        "users/<uuid:account_id>/mail/trail/",
+        remote.remote_trail,
+        from_panel,
+        name="remote_trail",
+    ),
+    path(
+        "users/<uuid:account_id>/mail/<int:validity>/<int:uid>/",
+        remote.remote_message,
+        from_panel,
+        name="remote_message",
+    ),
+    path(
+        "users/<uuid:account_id>/mail/<int:validity>/<int:uid>/download/",
+        remote.remote_download,
+        from_panel,
+        name="remote_download",
+    ),
     path("forwarding/", forwarding.email_forwarding, name="email_forwarding"),
     path("forwarding/catch-all/", forwarding.catch_all, name="catch_all"),
     path("forwarding/<int:forwarding_id>/", forwarding.change_forwarding, name="change_forwarding"),
@@ -46,6 +72,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", panel.healthz, name="healthz"),
     path("cgi-bin/plusmail", panel.to_the_panel, name="old_address"),
     path("help/sending", quota.help_sending, name="help_sending"),
+    path("help/remote-mail", remote.help_remote_mail, name="help_remote_mail"),
     path("leave/<int:list_id>/<str:token>", forwarding.leave_list, name="leave_list"),
     path("login/", accounts.PanelLoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),

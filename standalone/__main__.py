@@ -189,6 +189,7 @@ def prepare_server(var: Path, ports: Ports) -> None:
             pop3s_port=ports.pop3s,
             imap_port=ports.imap,
             imaps_port=ports.imaps,
+            panel_imap_port=ports.panel_imap,
         )
         init(root, config)
     except (ConfigError, InstanceError) as error:

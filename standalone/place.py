@@ -42,6 +42,7 @@ class Ports:
     pop3s: int = 2995
     imap: int = 2143
     imaps: int = 2993
+    panel_imap: int = 2144
     policy: int = 2400
     outside: int = 2526
 

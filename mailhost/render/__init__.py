@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
+import pwd
 import re
 from pathlib import Path
 
-from mailhost import programs
+from mailhost import panel_imap, programs
 from mailhost.config import HostConfig
 from mailhost.errors import HostError
 from mailhost.paths import Paths
@@ -71,12 +73,25 @@ def render(root: Path, config: HostConfig) -> list[Path]:
         _write(
             paths.dovecot / "dovecot-sql.conf.ext", dovecot / "dovecot-sql.conf.ext", values, 0o600
         ),
+        # Read by Dovecot's auth process itself, which is no longer root.
+        _write(paths.dovecot / "masters", dovecot / "masters", values, 0o640, _dovecots_group()),
     ]
 
 
-def _write(target: Path, template: Path, values: dict[str, str], mode: int) -> Path:
+def _dovecots_group() -> int:
+    try:
+        return pwd.getpwnam("dovecot").pw_gid
+    except KeyError as error:
+        raise RenderError("There is no user dovecot: install Debian's package.") from error
+
+
+def _write(
+    target: Path, template: Path, values: dict[str, str], mode: int, group: int | None = None
+) -> Path:
     new = target.with_name(target.name + ".new")
     new.write_text(fill(template.read_text(), values))
+    if group is not None:
+        os.chown(new, -1, group)
     new.chmod(mode)
     new.replace(target)
     return target
@@ -108,6 +123,10 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
         "failure_delay": "2 secs" if config.slow_guessing else "0",
         "own_name_maps": _own_name_map(config),
         "lmtp_listener": _lmtp_listener(config),
+        "panel_listener": _panel_listener(config),
+        "master_separator": panel_imap.SEPARATOR,
+        "master_looked_up": panel_imap.LOOKED_UP,
+        "masters": panel_imap.masters(panel_imap.read_door(paths.panel_imap)),
     }
 
 
@@ -140,4 +159,15 @@ def _lmtp_listener(config: HostConfig) -> str:
     return (
         f"inet_listener lmtp {{\n    address = {config.login_listen}\n"
         f"    port = {config.lmtp_port}\n  }}"
+    )
+
+
+def _panel_listener(config: HostConfig) -> str:
+    if not config.panel_imap_port:
+        return "# (panel_imap_port is 0: the panel cannot get at mail)"
+    address = "*, ::" if config.panel_imap_listen == "*" else config.panel_imap_listen
+    tls = "no" if panel_imap.is_loopback(config.panel_imap_listen) else "yes"
+    return (
+        f"inet_listener panel {{\n    address = {address}\n"
+        f"    port = {config.panel_imap_port}\n    ssl = {tls}\n  }}"
     )

@@ -25,6 +25,7 @@ FOR_EVERYBODY = {
     "home",
     "healthz",
     "help_sending",
+    "help_remote_mail",
     "old_address",
     "login",
     "logout",
@@ -35,7 +36,15 @@ FOR_EVERYBODY = {
 # Open to whoever holds a signed link; tests/forwarding/test_leaving.py has them.
 BY_SIGNED_LINK = {"leave_list"}
 # Of those for everybody, the ones that a stranger may see as well.
-WITHOUT_A_LOGIN = {"healthz", "help_sending", "old_address", "login", "logout", "choose_language"}
+WITHOUT_A_LOGIN = {
+    "healthz",
+    "help_sending",
+    "help_remote_mail",
+    "old_address",
+    "login",
+    "logout",
+    "choose_language",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ def objects(cast: Cast) -> dict[str, object]:
         "account_id": account.pk,
         "forwarding_id": forwarding.pk,
         "list_id": factories.make_list(cast.com, "club", "tanaka@example.com").pk,
+        "validity": 1,
+        "uid": 1,
         "change_id": factories.pending(account.key).pk,
     }
 
