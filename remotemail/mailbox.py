@@ -186,11 +186,12 @@ class _AsArrived:
             first, end = self._count - end, self._count - first
         self._client.use_uid = False
         try:
-            found = self._client.fetch(f"{first + 1}:{end}", ["UID", *_items(GLANCE)])
+            found = self._client.fetch(range(first + 1, end + 1), ["UID", *_items(GLANCE)])
         finally:
             self._client.use_uid = True
-        heads = [_head(int(row[b"UID"]), row) for _, row in sorted(found.items()) if b"UID" in row]
-        return heads[::-1] if self._newest_first else heads
+        rows = [found[number] for number in sorted(found)]
+        shown = [_head(int(row[b"UID"]), row) for row in rows if _is_there(row) and b"UID" in row]
+        return shown[::-1] if self._newest_first else shown
 
 
 class _AsFound:
@@ -226,7 +227,7 @@ def heads(client: IMAPClient, wanted: list[int]) -> list[Head]:
     """Return these messages in the order given, without those that are gone."""
     if not wanted:
         return []
-    found = client.fetch(uidsets.write(wanted), _items(GLANCE))
+    found = client.fetch(wanted, _items(GLANCE))
     return [_head(uid, found[uid]) for uid in wanted if _is_there(found.get(uid))]
 
 
@@ -296,7 +297,9 @@ def there(client: IMAPClient, wanted: Iterable[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for chunk in uidsets.chunks(wanted):
         rows = client.fetch(chunk, ["RFC822.SIZE"])
-        found |= {uid: int(row[b"RFC822.SIZE"]) for uid, row in rows.items() if uid}
+        found |= {
+            uid: int(row[b"RFC822.SIZE"]) for uid, row in rows.items() if b"RFC822.SIZE" in row
+        }
     return found
 
 
@@ -306,7 +309,7 @@ def delete(client: IMAPClient, wanted: Iterable[int]) -> Deleted:
     UID EXPUNGE (RFC 4315) leaves alone what another program has marked as deleted meanwhile.
     """
     wanted = set(wanted)
-    found = [uid for uid in there(client, wanted) if uid in wanted]
+    found = list(there(client, wanted))
     for chunk in uidsets.chunks(found):
         client.add_flags(chunk, [DELETED], silent=True)
         client.expunge(chunk)

@@ -10,8 +10,8 @@ LARGEST = 2**32 - 1
 #: Messages named in one set, and characters of one that is sent back by a form.
 MOST = 200_000
 LONGEST = 1_000_000
-# What fits into a command line of Dovecot's, 64 KB, with room to spare.
-_RANGES = 1000
+# As many fit into a command line of Dovecot's, 64 KB, with ten digits each.
+_CHUNK = 5000
 
 _SET = re.compile(r"\A\d{1,10}(?::\d{1,10})?(?:,\d{1,10}(?::\d{1,10})?)*\Z", re.ASCII)
 
@@ -21,11 +21,11 @@ def write(uids: Iterable[int]) -> str:
     return ",".join(_ranges(uids))
 
 
-def chunks(uids: Iterable[int]) -> Iterator[str]:
-    """Yield texts that have all of them, each short enough for one command."""
-    ranges = list(_ranges(uids))
-    for start in range(0, len(ranges), _RANGES):
-        yield ",".join(ranges[start : start + _RANGES])
+def chunks(uids: Iterable[int]) -> Iterator[list[int]]:
+    """Yield all of them, in order, as many at a time as one command can name."""
+    ordered = sorted(set(uids))
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]
 
 
 def read(text: str) -> list[int]:

@@ -27,7 +27,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import Account, Domain
 from accounts.roles import in_domain
 from mailhost import mailtext, stuck
-from propagation.progress import Progress, progress_of
+from propagation.progress import progress_of
 from remotemail import mailbox, uids, words
 from remotemail.connection import NotConnected, Refused, Unreachable, connected
 from remotemail.models import Action, MailAccess
