@@ -58,6 +58,18 @@ _LANGUAGE = re.compile(r"\*.*\Z")
 _TAG_BREAKS = re.compile(r"\A(?:br|p|div|tr|li|h[1-6]|table|[uo]l|hr|blockquote|pre)\Z")
 _TAG_UNREAD = frozenset(["script", "style", "title", "template", "noscript"])
 
+_CHARSET = re.compile(rb"charset=\s*[\"']?([^\"';\s]{1,60})")
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+_CONTINUED = bytes(range(0x80, 0x100))
+_LIKE_ASCII = {"ascii", "utf-8", "cp932", "euc_jp", "iso2022_jp_ext", "iso8859-1", "cp1252"}
+# Where reading stopped, everything is left open.
+_OF_THE_CUT = {
+    "CloseBoundaryNotFoundDefect",
+    "StartBoundaryNotFoundDefect",
+    "InvalidBase64PaddingDefect",
+    "InvalidBase64LengthDefect",
+}
+
 _SIGNS: dict[int, str] = {
     **{number: chr(0x2400 + number) for number in range(0x20)},
     0x7F: "\u2421",
@@ -86,8 +98,7 @@ class Part:
 class Text:
     """One message as it can be shown.
 
-    `headers` are From, To, Cc, Date and Subject, as far as there are any. `labels` are the
-    character sets that did not fit what they stood on; `defects` what email.errors calls them.
+    `headers` are From, To, Cc, Date and Subject, as far as there are any.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -95,8 +106,6 @@ class Text:
     from_html: bool
     parts: tuple[Part, ...]
     cut: bool
-    labels: tuple[str, ...]
-    defects: tuple[str, ...]
 
 
 # One text
@@ -258,27 +267,43 @@ def read(data: bytes, *, whole: bool = True) -> Text:
     if message is None:
         body, _ = decode(data.partition(b"\n\n")[2] or data.partition(b"\r\n\r\n")[2])
         text = visible(body[:MOST_TEXT])
-        return Text(tuple(shown), text, False, (), not whole, (), ("TooManyParts",))
-    chosen, parts, labels = _chosen(message, whole)
+        return Text(tuple(shown), text, False, (), not whole)
+    chosen, parts, _labels = _chosen(message, whole)
     body, cut, from_html = _body(chosen)
+    return Text(tuple(shown), body, from_html, tuple(parts), cut or not whole)
+
+
+def troubles(data: bytes, *, whole: bool = True) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what does not fit in a message: character sets, and defects by email.errors' names."""
+    kind, encoding = header(data, "content-type").lower(), header(data, "content-transfer-encoding")
+    simple = not kind.startswith((b"multipart/", b"message/"))
+    if (
+        simple
+        and encoding.lower() in (b"", b"7bit", b"8bit")
+        and not data.startswith((b" ", b"\t"))
+    ):
+        return _simple_troubles(data, kind, whole), ()
+    message = _parsed(data)
+    if message is None:
+        return (), ("TooManyParts",)
+    _shown, _parts, labels = _chosen(message, whole)
     defects = {type(defect).__name__ for part in _walk(message) for defect in part.defects}
-    if not whole:
-        # Where reading stopped, everything is left open.
-        defects -= {
-            "CloseBoundaryNotFoundDefect",
-            "StartBoundaryNotFoundDefect",
-            "InvalidBase64PaddingDefect",
-            "InvalidBase64LengthDefect",
-        }
-    return Text(
-        tuple(shown),
-        body,
-        from_html,
-        tuple(parts),
-        cut or not whole,
-        tuple(labels),
-        tuple(sorted(defects)),
-    )
+    return tuple(labels), tuple(sorted(defects if whole else defects - _OF_THE_CUT))
+
+
+def _simple_troubles(data: bytes, kind: bytes, whole: bool) -> tuple[str, ...]:
+    """Return the character set that does not fit, of text as it stands: most mail is that."""
+    if kind and not kind.startswith(b"text/"):
+        return ()
+    found = _CHARSET.search(kind)
+    label = found[1].decode("latin-1") if found else ""
+    body = _END_OF_HEADERS.split(data, maxsplit=1)[-1]
+    if body.isascii() and b"\x1b" not in body and (not label or codec_of(label) in _LIKE_ASCII):
+        return ()
+    right = (decode(body, label) if whole else _decode_begun(body, label))[1]
+    if right or (not label and _is_utf8(body.rstrip(_CONTINUED) if not whole else body)):
+        return ()
+    return (one_line(label, 40),)
 
 
 def first_lines(data: bytes, count: int) -> tuple[str, bool]:

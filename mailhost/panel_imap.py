@@ -18,6 +18,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -91,10 +92,16 @@ def read_door(path: Path) -> Door:
     except ValueError as error:
         raise DoorError(f"{path} is not JSON") from error
     types = {field.name: field.type for field in fields(Door)}
-    found = {name: type(value).__name__ for name, value in values.items()} if values else {}
+    found = _types_of(values)
     if found != types:
         raise DoorError(f"{path} is no file of this version's init")
     return Door(**values)
+
+
+def _types_of(values: Any) -> dict[str, str]:
+    if not isinstance(values, dict):
+        return {}
+    return {name: type(value).__name__ for name, value in values.items()}
 
 
 def masters(door: Door) -> str:

@@ -20,7 +20,8 @@ MOST_HEADERS = 64 * 1024
 #: Every defect there is, the plainest first.
 DEFECTS = ("size", "control", "unclosed", "charset", "mime", "line", "header")
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]|\r(?!\n)")
+# All but tab, the two that end a line, form feed, and ESC, which ISO-2022-JP needs.
+_CONTROL = bytes({*range(0x20), 0x7F} - {*b"\t\r\n\f\x1b"})
 # IMAP shows NUL as 0x80 (Dovecot does so): no text in UTF-8, Shift_JIS or EUC has it after ASCII.
 _NUL = re.compile(rb"(?:\A|[\x00-\x7f])\x80")
 _WESTERN = re.compile(rb"(?i)charset=\"?(?:windows|cp)-?125")
@@ -54,7 +55,7 @@ def defects_of(data: bytes, size: int, *, binary: bool = False) -> tuple[str, ..
     found = set()
     if size >= STUCK:
         found.add("size")
-    if _CONTROL.search(data) or (not binary and _NUL.search(data) and not _WESTERN.search(data)):
+    if _has_control(data, binary):
         found.add("control")
     if any(len(line) > LONGEST_LINE + 1 for line in data.split(b"\n")):
         found.add("line")
@@ -62,22 +63,38 @@ def defects_of(data: bytes, size: int, *, binary: bool = False) -> tuple[str, ..
         found.add("unclosed")
     if len(head) > MOST_HEADERS or not _readable(head):
         found.add("header")
-    if not data.isascii() or b"/" in head or not whole:
-        found |= _of_content(data, whole)
+    found |= _of_content(data, whole)
     return tuple(name for name in DEFECTS if name in found)
+
+
+def _has_control(data: bytes, binary: bool) -> bool:
+    if len(data.translate(None, _CONTROL)) != len(data) or data.count(b"\r") != data.count(b"\r\n"):
+        return True
+    if binary or b"\x80" not in data:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        # Not of a letter at the end that was cut.
+        return error.start < len(data) - 3 and bool(_NUL.search(data)) and not _WESTERN.search(data)
+    return False
 
 
 def _readable(head: bytes) -> bool:
     if head.isascii() and b"=?" not in head:
         return True
-    return all(mailtext.header_read(value)[1] for _name, value in mailtext.headers_of(head))
+    return all(
+        mailtext.header_read(value)[1]
+        for _name, value in mailtext.headers_of(head)
+        if b"=?" in value or not value.isascii()
+    )
 
 
 def _of_content(data: bytes, whole: bool) -> set[str]:
-    text = mailtext.read(data, whole=whole)
+    labels, defects = mailtext.troubles(data, whole=whole)
     found = set()
-    if text.labels:
+    if labels:
         found.add("charset")
-    if _BROKEN & set(text.defects):
+    if _BROKEN & set(defects):
         found.add("mime")
     return found
