@@ -67,7 +67,7 @@ class MailAccessQuerySet(models.QuerySet["MailAccess"]):
 class MailAccess(models.Model):
     """One access by a customer. Names stay readable after account and login are gone."""
 
-    at = models.DateTimeField(_("when"), default=now, db_index=True, editable=False)
+    at = models.DateTimeField(_("time"), default=now, db_index=True, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -77,7 +77,7 @@ class MailAccess(models.Model):
         editable=False,
     )
     user_name = models.CharField(_("login's name"), max_length=150, editable=False)
-    address = models.GenericIPAddressField(_("from"), null=True, editable=False)
+    address = models.GenericIPAddressField(_("Internet address"), null=True, editable=False)
     domain = models.ForeignKey(
         Domain,
         models.SET_NULL,
@@ -89,7 +89,7 @@ class MailAccess(models.Model):
     # No foreign key: the trail outlives the account.
     account_id = models.UUIDField(default=uuid.uuid4, editable=False)
     account_name = models.CharField(_("POP account"), max_length=320, editable=False)
-    action = models.CharField(_("what"), max_length=10, choices=Action.choices, editable=False)
+    action = models.CharField(_("access"), max_length=10, choices=Action.choices, editable=False)
     folder = models.CharField(_("folder"), max_length=200, editable=False)
     # None for a deletion of which nobody heard the end; `asked` says how many it was about.
     messages = models.PositiveIntegerField(_("messages"), null=True, editable=False)

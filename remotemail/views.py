@@ -89,9 +89,9 @@ def of_account(
         domain: Domain,
         account_id: Any,
         *args: P.args,
-        client_address: ClientAddress,
         **kwargs: P.kwargs,
     ) -> HttpResponseBase:
+        client_address: Any = kwargs.pop("client_address")
         account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
         account.domain = domain
         visit = Visit(request, domain, account, client_address(request))
@@ -103,11 +103,11 @@ def of_account(
         except Unreachable as error:
             return visit.page("trouble", {"trouble": _trouble(error), "progress": progress})
         except mailbox.Renumbered:
-            words = _("The mailbox was set up anew meanwhile. Nothing was changed; look again.")
-            messages.warning(request, words)
+            said = _("The mailbox was set up anew meanwhile. Nothing was changed; look again.")
+            messages.warning(request, said)
             return visit.to_list()
 
-    return in_domain(guarded)  # type: ignore[arg-type, return-value]
+    return in_domain(guarded)  # type: ignore[arg-type]
 
 
 def _trouble(error: Unreachable) -> str:
@@ -206,7 +206,9 @@ def remote_message(visit: Visit, *, validity: int, uid: int) -> HttpResponseBase
         source, cut = mailtext.first_lines(opened.data, lines)
         context |= {"source": source, "cut": cut or not opened.whole}
     else:
-        context["text"] = mailtext.read(opened.data, whole=opened.whole)
+        text = mailtext.read(opened.data, whole=opened.whole)
+        headers = [(words.HEADERS[name], value) for name, value in text.headers]
+        context |= {"text": text, "headers": headers}
     return visit.page("message", context)
 
 
@@ -222,8 +224,8 @@ def _possible(uid: int) -> int:
 
 
 def _gone(visit: Visit, folder: str) -> HttpResponse:
-    words = _("This message is no longer on the server: somebody or a mail program deleted it.")
-    messages.warning(visit.request, words)
+    said = _("This message is no longer on the server: somebody or a mail program deleted it.")
+    messages.warning(visit.request, said)
     return visit.to_list(folder)
 
 
@@ -280,7 +282,7 @@ def remote_delete(visit: Visit) -> HttpResponseBase:
         if name not in mailbox.folders(client):
             return visit.to_list()
         folder = mailbox.open_folder(client, name, validity, to_delete=sure)
-        if sure:
+        if sure and isinstance(wanted, list):
             return _delete(visit, client, folder, wanted, back)
         if isinstance(wanted, date):
             wanted = mailbox.older_than(client, _seconds_since(wanted))
@@ -332,19 +334,19 @@ def _delete(
     done = mailbox.delete(client, wanted)
     access.ended(done.count)
     if done.count:
-        words = ngettext(
+        said = ngettext(
             "%(count)s message was deleted from the server.",
             "%(count)s messages were deleted from the server.",
             done.count,
         )
-        messages.success(visit.request, words % {"count": f"{done.count:,}"})
+        messages.success(visit.request, said % {"count": f"{done.count:,}"})
     if done.gone:
-        words = ngettext(
+        said = ngettext(
             "%(count)s message was no longer there: somebody or a mail program had deleted it.",
             "%(count)s messages were no longer there: somebody or a mail program had deleted them.",
             done.gone,
         )
-        messages.warning(visit.request, words % {"count": f"{done.gone:,}"})
+        messages.warning(visit.request, said % {"count": f"{done.gone:,}"})
     return visit.to_list(folder.name, back)
 
 

@@ -18,6 +18,15 @@ DEFECTS: Mapping[str, str | Promise] = {
     "header": _("Subject, sender or other lines at its top cannot be read as they should."),
 }
 
+#: By the names of the headers that are shown.
+HEADERS: Mapping[str, str | Promise] = {
+    "From": _("Sender"),
+    "To": _("To"),
+    "Cc": _("Cc"),
+    "Date": _("Date"),
+    "Subject": _("Subject"),
+}
+
 
 def defects(names: tuple[str, ...]) -> list[str | Promise]:
     """Return the words for these defects."""

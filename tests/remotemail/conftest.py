@@ -74,7 +74,7 @@ class Mailbox:
         files = [*self.directory.glob("cur/*"), *self.directory.glob("new/*")]
         return {file.name.partition(":")[0]: file.read_bytes() for file in files}
 
-    def get(self, path: str = "", **query: object) -> str:
+    def get(self, path: str = "", **query: str | int) -> str:
         """Return a page below this mailbox's own."""
         response = self.browser.get(f"{self.path}{path}", query)
         assert response.status_code == 200, (response.status_code, response.headers)
