@@ -64,6 +64,7 @@ _CONTINUED = bytes(range(0x80, 0x100))
 _LIKE_ASCII = {"ascii", "utf-8", "cp932", "euc_jp", "iso2022_jp_ext", "iso8859-1", "cp1252"}
 # Where reading stopped, everything is left open.
 _OF_THE_CUT = {
+    "MultipartInvariantViolationDefect",
     "CloseBoundaryNotFoundDefect",
     "StartBoundaryNotFoundDefect",
     "InvalidBase64PaddingDefect",
@@ -275,13 +276,12 @@ def read(data: bytes, *, whole: bool = True) -> Text:
 
 def troubles(data: bytes, *, whole: bool = True) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what does not fit in a message: character sets, and defects by email.errors' names."""
-    kind, encoding = header(data, "content-type").lower(), header(data, "content-transfer-encoding")
-    simple = not kind.startswith((b"multipart/", b"message/"))
-    if (
-        simple
-        and encoding.lower() in (b"", b"7bit", b"8bit")
-        and not data.startswith((b" ", b"\t"))
-    ):
+    if not whole and not _END_OF_HEADERS.search(data):
+        return (), ()
+    kind = header(data, "content-type").lower()
+    encoding = header(data, "content-transfer-encoding").lower()
+    simple = not kind.startswith((b"multipart/", b"message/")) and data[:1] not in (b" ", b"\t")
+    if simple and encoding in (b"", b"7bit", b"8bit"):
         return _simple_troubles(data, kind, whole), ()
     message = _parsed(data)
     if message is None:

@@ -12,7 +12,13 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    QueryDict,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -22,7 +28,7 @@ from django.utils.timezone import get_current_timezone, localdate, localtime, no
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from accounts.models import Account, Domain
 from accounts.roles import in_domain
@@ -78,36 +84,40 @@ class Visit:
         return redirect(f"{path}?{query}")
 
 
-def of_account(
-    view: Callable[Concatenate[Visit, P], HttpResponseBase],
-) -> Callable[..., HttpResponseBase]:
-    """Give a view the account whose mail it is about, and say so where that cannot be had."""
+def of_account(*methods: str) -> Callable[..., Callable[..., HttpResponse]]:
+    """Give a view the account whose mail it is about, and say so where that cannot be had.
 
-    @wraps(view)
-    def guarded(
-        request: HttpRequest,
-        domain: Domain,
-        account_id: Any,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> HttpResponseBase:
-        client_address: Any = kwargs.pop("client_address")
-        account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
-        account.domain = domain
-        visit = Visit(request, domain, account, client_address(request))
-        progress = progress_of(account.server_id, [account.key])[account.key]
-        if progress.creating:
-            return visit.page("trouble", {"trouble": "pending", "progress": progress})
-        try:
-            return view(visit, *args, **kwargs)
-        except Unreachable as error:
-            return visit.page("trouble", {"trouble": _trouble(error), "progress": progress})
-        except mailbox.Renumbered:
-            said = _("The mailbox was set up anew meanwhile. Nothing was changed; look again.")
-            messages.warning(request, said)
-            return visit.to_list()
+    The account is looked for before anything is said about the method.
+    """
 
-    return in_domain(guarded)  # type: ignore[arg-type]
+    def decorate(
+        view: Callable[Concatenate[Visit, P], HttpResponseBase],
+    ) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def guarded(
+            request: HttpRequest, domain: Domain, account_id: Any, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            client_address: Any = kwargs.pop("client_address")
+            account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
+            account.domain = domain
+            if request.method not in methods:
+                return HttpResponseNotAllowed(methods)
+            visit = Visit(request, domain, account, client_address(request))
+            progress = progress_of(account.server_id, [account.key])[account.key]
+            if progress.creating:
+                return visit.page("trouble", {"trouble": "pending", "progress": progress})
+            try:
+                return view(visit, *args, **kwargs)
+            except Unreachable as error:
+                return visit.page("trouble", {"trouble": _trouble(error), "progress": progress})
+            except mailbox.Renumbered:
+                said = _("The mailbox was set up anew meanwhile. Nothing was changed; look again.")
+                messages.warning(request, said)
+                return visit.to_list()
+
+        return in_domain(guarded)  # type: ignore[arg-type]
+
+    return decorate
 
 
 def _trouble(error: Unreachable) -> str:
@@ -119,8 +129,7 @@ def _trouble(error: Unreachable) -> str:
 # The list
 
 
-@require_safe
-@of_account
+@of_account("GET", "HEAD")
 def remote_mail(visit: Visit) -> HttpResponseBase:
     """List the messages of a folder, searched and in order as the server does it."""
     given = visit.request.GET
@@ -180,8 +189,7 @@ def _places() -> dict[str, str]:
 # One message
 
 
-@require_safe
-@of_account
+@of_account("GET", "HEAD")
 def remote_message(visit: Visit, *, validity: int, uid: int) -> HttpResponseBase:
     """Show one message as text, or its first lines as they came. It stays as unread as it was."""
     given = visit.request.GET
@@ -229,8 +237,7 @@ def _gone(visit: Visit, folder: str) -> HttpResponse:
     return visit.to_list(folder)
 
 
-@require_safe
-@of_account
+@of_account("GET", "HEAD")
 def remote_download(visit: Visit, *, validity: int, uid: int) -> HttpResponseBase:
     """Give a message as a file, piece by piece as it comes from the server."""
     name = visit.request.GET.get("folder", mailbox.INBOX)
@@ -265,8 +272,7 @@ def _file_name(head: mailbox.Head) -> str:
 # Deletion
 
 
-@require_POST
-@of_account
+@of_account("POST")
 def remote_delete(visit: Visit) -> HttpResponseBase:
     """Ask before messages are deleted, and delete just those that were asked about."""
     form = visit.request.POST
@@ -353,18 +359,12 @@ def _delete(
 # Who looked
 
 
-@in_domain
-@require_safe
-def remote_trail(
-    request: HttpRequest, domain: Domain, account_id: Any, *, client_address: ClientAddress
-) -> HttpResponse:
+@of_account("GET", "HEAD")
+def remote_trail(visit: Visit) -> HttpResponseBase:
     """Show who looked at this account's mail by these pages, and what for."""
-    account = get_object_or_404(domain.accounts, pk=account_id)
-    account.domain = domain
-    accesses = MailAccess.objects.of(account)
-    page = Paginator(accesses, TRAIL_PAGE).get_page(request.GET.get("page"))
-    context = {"domain": domain, "account": account, "page": page}
-    return render(request, "remotemail/trail.html", context)
+    accesses = MailAccess.objects.of(visit.account)
+    page = Paginator(accesses, TRAIL_PAGE).get_page(visit.request.GET.get("page"))
+    return visit.page("trail", {"page": page})
 
 
 @never_cache

@@ -17,6 +17,7 @@ from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from forwarding.models import DetachedDestination, ForwardingAddress, MailingList, Member
 from propagation.models import Change, ChangeState, MailServer, Need
 from quota.models import Refusal, SendingHour, SendingWindow
+from remotemail.models import MailAccess
 from tests import factories
 from tests.conftest import Cast
 
@@ -433,6 +434,32 @@ def test_refusal_is_there_once(cast: Cast) -> None:
         insert(Refusal, **row | {"reached": 3})
 
 
+# Who looked at mail.
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("mail_access_action", {"action": "stolen"}),
+        ("mail_access_deleted_as_asked", {"messages": 3, "asked": 2}),
+        ("mail_access_by_somebody", {"user_name": ""}),
+        ("mail_access_by_somebody", {"account_name": ""}),
+        ("", {"messages": -1}),
+    ],
+)
+def test_access_to_mail_says_who_did_what(
+    cast: Cast, constraint: str, values: dict[str, Any]
+) -> None:
+    row: dict[str, Any] = {"domain": cast.com.pk, "user": cast.sakura.user.pk}
+    row |= {"user_name": "sakura"}
+    row |= {"account_name": "tanaka@example.com", "account_id": uuid.uuid4(), "at": now()}
+    row |= {"folder": "INBOX", "action": "delete", "messages": 1, "asked": 2}
+    insert(MailAccess, **row)
+    insert(MailAccess, **row | {"messages": None})
+    with refused(constraint):
+        insert(MailAccess, **row | values)
+
+
 # Mailing lists.
 
 
@@ -499,6 +526,9 @@ NAMED_ABOVE = {
     "list_posters_known",
     "list_title_is_one_line",
     "local_part_form",
+    "mail_access_action",
+    "mail_access_by_somebody",
+    "mail_access_deleted_as_asked",
     "mail_server_name_form",
     "member_form",
     "member_once",
