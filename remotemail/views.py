@@ -294,10 +294,7 @@ def remote_delete(visit: Visit) -> HttpResponseBase:
             wanted = mailbox.older_than(client, _seconds_since(wanted))
         sizes = mailbox.there(client, wanted)
         named = mailbox.heads(client, sorted(sizes, reverse=True)[:NAMED])
-        if len(wanted) == 1 and named:
-            visit.note(Action.LIST, name, messages=1)
-        else:
-            visit.note(Action.LIST, name, messages=len(sizes))
+        visit.note(Action.LIST, name, messages=len(sizes))
     if not sizes:
         nothing = _("There is nothing to delete: no such message is on the server.")
         messages.warning(visit.request, nothing)

@@ -38,7 +38,6 @@ def panel() -> Iterator[Product]:
 
 def fill(panel: Product, *contents: bytes) -> str:
     """Lay messages into tanaka's empty mailbox; return the path of its page."""
-    assert panel.mail
     [(found,)] = panel.rows("SELECT id FROM accounts_account WHERE name = ?", "tanaka")
     home = panel.mail.host.paths.home(UUID(found).hex) / "Maildir"
     config = panel.mail.config
