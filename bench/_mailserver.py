@@ -22,7 +22,7 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
 
     It sends no mail to other domains.
     """
-    smtp, submission, submissions, pop3, pop3s, imap, imaps, policy = free_ports(8)
+    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, policy = free_ports(9)
     config = HostConfig(
         hostname,
         smtp_port=smtp,
@@ -35,6 +35,7 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
         imaps_port=imaps,
         ftp_port=0,
         sftp_port=0,
+        panel_imap_port=panel,
         slow_guessing=False,
         outbound="error:5.7.1 No mail leaves",
     )

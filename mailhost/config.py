@@ -42,7 +42,10 @@ _OPTIONAL_PORTS = (
     "lmtp",
     "ftp",
     "sftp",
+    "panel_imap",
 )
+# The ports where customers read their mail.
+_CUSTOMERS = ("pop3", "pop3s", "imap", "imaps")
 
 
 class ConfigError(HostError):
@@ -95,6 +98,18 @@ class HostConfig:
     pop3s_port: int = _setting(2995, "PORT", "port for POP3 inside TLS (usually 995); 0: none")
     imap_port: int = _setting(2143, "PORT", "port for IMAP (usually 143); 0: none")
     imaps_port: int = _setting(2993, "PORT", "port for IMAP inside TLS (usually 993); 0: none")
+    panel_imap_port: int = _setting(
+        2144,
+        "PORT",
+        "port of panel-imap-listen where the panel alone gets at all mail, for its pages of"
+        " remote mail; 0: none",
+    )
+    panel_imap_listen: str = _setting(
+        "127.0.0.1",
+        "IP",
+        "where that port is: one IP address, or * for all; elsewhere than on this machine it"
+        " speaks TLS from the start",
+    )
     lmtp_port: int = _setting(
         0,
         "PORT",
@@ -216,8 +231,12 @@ class HostConfig:
         _must(_listenable(self.login_listen), "login_listen")
         _must(0 < self.smtp_port <= 65535, "smtp_port")
         _must(0 < self.policy_port <= 65535, "policy_port")
+        _must(_listenable(self.panel_imap_listen), "panel_imap_listen")
         for name in _OPTIONAL_PORTS:
             _must(0 <= getattr(self, f"{name}_port") <= 65535, f"{name}_port")
+        # By the port the panel's login is told from a customer's.
+        taken = {getattr(self, f"{name}_port") for name in _CUSTOMERS}
+        _must(not self.panel_imap_port or self.panel_imap_port not in taken, "panel_imap_port")
         _must(1 <= self.mail_uid < 2**31, "mail_uid")
         _must(1 <= self.mail_gid < 2**31, "mail_gid")
         # FTP's sessions run by these: they must reach neither mail nor anything of root's.

@@ -36,6 +36,7 @@ from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
 from mailhost.ftp import Ftp
 from mailhost.maps import Maps
+from mailhost.panel_imap import make_door
 from mailhost.paths import Paths, suitable_root
 from mailhost.processes import OWN_MODULES, master
 from mailhost.render import RenderError, dovecot_version, render
@@ -110,6 +111,7 @@ def init(root: Path, config: HostConfig) -> None:
     if not (paths.tls / "server.pem").exists():
         _self_sign(paths.tls / "server.pem", config.hostname)
     _make_host_keys(paths)
+    make_door(paths, config)
     render(paths.root, config)
     UsageDatabase(paths.usage_db).close()
     with closing(Store(paths.store)) as store:

@@ -85,6 +85,11 @@ class Paths:
         return self.root / "state" / "policy.key"
 
     @property
+    def panel_imap(self) -> Path:
+        """How the panel reaches all mail by IMAP, with the secret for it."""
+        return self.root / "state" / "panel-imap.json"
+
+    @property
     def lists(self) -> Path:
         """What the lists' daemon still has to send, and which members' mail came back."""
         return self.root / "lists"

@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "accounts",
     "forwarding",
     "quota",
+    "remotemail",
     "panel",
 ]
 MIDDLEWARE = [
@@ -168,6 +169,10 @@ PROPAGATION_DELAY = env.int("PROPAGATION_DELAY", default=15 * 60)  # seconds
 SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=60)
 # One directory per mail server that runs on this machine, named after it; empty: none does.
 MAILHOST_ROOT = env.str("MAILHOST_ROOT", default="")
+# How the panel reaches the servers' mail: a directory of NAME.json, copies of what each one's
+# `init` writes. Empty: the files themselves, below MAILHOST_ROOT (for a web server that is root).
+REMOTE_MAIL_DOORS = env.str("REMOTE_MAIL_DOORS", default="")
+MAIL_ACCESS_DAYS = env.int("MAIL_ACCESS_DAYS", default=365)
 TRASH_DAYS = env.int("TRASH_DAYS", default=14)
 DESTINATIONS_PER_ADDRESS = env.int("DESTINATIONS_PER_ADDRESS", default=20)
 # Who can list the records that a server should hold, and hears of their fate; see
@@ -228,6 +233,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "accounts.tasks.purge_trash",
         "schedule": 60.0 * 60,
     },
+    "forget accesses to mail of long ago": {
+        "task": "remotemail.tasks.prune_mail_accesses",
+        "schedule": 24 * 60.0 * 60,
+    },
     "put new certificates in place": {
         "task": "accounts.tasks.install_certificates",
         "schedule": 10.0 * 60,
@@ -267,4 +276,6 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
+    # It would remark on each connection that it closes.
+    "loggers": {"imapclient": {"level": "WARNING"}},
 }

@@ -15,6 +15,7 @@ from panel.hosts import client_address
 from quota import fill, mailboxes
 from quota import views as quota
 from quota.archiving import views as archiving
+from remotemail import views as remote
 
 from_others = {"reach": pages.reach, "offer": panel.offer_for, "fills": fill.fills}
 from_lists = {"lists_among": list_pages.lists_among}
@@ -27,6 +28,31 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
     path("users/<uuid:account_id>/ftp/", ftp.account_ftp, name="account_ftp"),
     path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
+    path("users/<uuid:account_id>/mail/", remote.remote_mail, from_panel, name="remote_mail"),
+    path(
+        "users/<uuid:account_id>/mail/delete/",
+        remote.remote_delete,
+        from_panel,
+        name="remote_delete",
+    ),
+    path(
+        "users/<uuid:account_id>/mail/trail/",
+        remote.remote_trail,
+        from_panel,
+        name="remote_trail",
+    ),
+    path(
+        "users/<uuid:account_id>/mail/<int:validity>/<int:uid>/",
+        remote.remote_message,
+        from_panel,
+        name="remote_message",
+    ),
+    path(
+        "users/<uuid:account_id>/mail/<int:validity>/<int:uid>/download/",
+        remote.remote_download,
+        from_panel,
+        name="remote_download",
+    ),
     path("forwarding/", forwarding.email_forwarding, name="email_forwarding"),
     path("forwarding/catch-all/", forwarding.catch_all, name="catch_all"),
     path("forwarding/<int:forwarding_id>/", forwarding.change_forwarding, name="change_forwarding"),
@@ -67,6 +93,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("cgi-bin/plusmail", panel.to_the_panel, name="old_address"),
     path("help/sending", quota.help_sending, name="help_sending"),
     path("help/mailbox", mailboxes.help_mailbox, name="help_mailbox"),
+    path("help/remote-mail", remote.help_remote_mail, name="help_remote_mail"),
     path("leave/<int:list_id>/<str:token>", forwarding.leave_list, name="leave_list"),
     path("login/", accounts.PanelLoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),

@@ -194,6 +194,7 @@ def prepare_server(var: Path, ports: Ports) -> None:
             imaps_port=ports.imaps,
             ftp_port=0 if no_ftp else ports.ftp,
             sftp_port=0 if no_ftp else ports.sftp,
+            panel_imap_port=ports.panel_imap,
         )
         init(root, config)
     except (ConfigError, InstanceError) as error:

@@ -44,6 +44,7 @@ class Ports:
     imaps: int = 2993
     ftp: int = 2121
     sftp: int = 2122
+    panel_imap: int = 2144
     policy: int = 2400
     outside: int = 2526
 

@@ -39,7 +39,8 @@ def make_earlier(root: Path) -> None:
     (root / "host.json").write_text(json.dumps(settings, indent=2))
     for directory in (paths.policy, paths.lists, paths.usage, paths.archive, paths.ftp):
         shutil.rmtree(directory)
-    for path in (paths.policy_key, *paths.maps.glob("transport*"), paths.postfix / "commands"):
+    new = (paths.policy_key, paths.panel_imap, paths.dovecot / "masters")
+    for path in (*new, *paths.maps.glob("transport*"), paths.postfix / "commands"):
         path.unlink()
     paths.dovecot_conf.chmod(0o644)
     (paths.postfix / "main.cf").write_text("compatibility_level = 3.6\n")

@@ -43,6 +43,8 @@ _wanted = {
     "PROPAGATION_DELAY": "900",
     "SWEEP_SECONDS": "60",
     "MAILHOST_ROOT": "",
+    "REMOTE_MAIL_DOORS": "",
+    "MAIL_ACCESS_DAYS": "365",
     "TRASH_DAYS": "14",
     "DESTINATIONS_PER_ADDRESS": "20",
     "TIME_ZONE": "Asia/Tokyo",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
+import pwd
 import re
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from mailhost import homes, programs
+from mailhost import homes, panel_imap, programs
 from mailhost.config import HostConfig
 from mailhost.errors import HostError
 from mailhost.paths import Paths
@@ -84,12 +86,25 @@ def render(root: Path, config: HostConfig) -> list[Path]:
         ),
         _write(paths.ftp / "sftp.conf", _HERE / "proftpd" / "sftp.conf", values, 0o600),
         _write(paths.ftp_conf, _HERE / "proftpd" / "proftpd.conf", values, 0o600),
+        # Read by Dovecot's auth process itself, which is no longer root.
+        _write(paths.dovecot / "masters", dovecot / "masters", values, 0o640, _dovecots_group()),
     ]
 
 
-def _write(target: Path, template: Path, values: dict[str, str], mode: int) -> Path:
+def _dovecots_group() -> int:
+    try:
+        return pwd.getpwnam("dovecot").pw_gid
+    except KeyError as error:
+        raise RenderError("There is no user dovecot: install Debian's package.") from error
+
+
+def _write(
+    target: Path, template: Path, values: dict[str, str], mode: int, group: int | None = None
+) -> Path:
     new = target.with_name(target.name + ".new")
     new.write_text(fill(template.read_text(), values))
+    if group is not None:
+        os.chown(new, -1, group)
     new.chmod(mode)
     new.replace(target)
     return target
@@ -129,6 +144,10 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
             "quota_words": limits.FULL,
             "quota_reserves": _quota_reserves(),
             "usage_socket": str(paths.usage_socket),
+            "panel_listener": _panel_listener(config),
+            "master_separator": panel_imap.SEPARATOR,
+            "master_looked_up": panel_imap.LOOKED_UP,
+            "masters": panel_imap.masters(panel_imap.read_door(paths.panel_imap)),
         }
         | _ftp_values(paths, config)
     )
@@ -201,4 +220,15 @@ def _quota_reserves() -> str:
     rules = enumerate(_WITH_RESERVE, 2)
     return "\n".join(
         f"  quota_rule{n} = {folder}:bytes=+%{{userdb:plusmail_reserve}}" for n, folder in rules
+    )
+
+
+def _panel_listener(config: HostConfig) -> str:
+    if not config.panel_imap_port:
+        return "# (panel_imap_port is 0: the panel cannot get at mail)"
+    address = "*, ::" if config.panel_imap_listen == "*" else config.panel_imap_listen
+    tls = "no" if panel_imap.is_loopback(config.panel_imap_listen) else "yes"
+    return (
+        f"inet_listener panel {{\n    address = {address}\n"
+        f"    port = {config.panel_imap_port}\n    ssl = {tls}\n  }}"
     )

@@ -30,6 +30,7 @@ from quota.models import (
     UsageWarning,
     WaitingMail,
 )
+from remotemail.models import MailAccess
 from tests import factories
 from tests.conftest import Cast
 
@@ -605,6 +606,32 @@ def test_job_has_an_end_once_it_has_ended(cast: Cast) -> None:
         insert(ArchiveJob, **job(cast, mailbox_id=uuid.uuid4(), ended_at=now()))
 
 
+# Who looked at mail.
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("mail_access_action", {"action": "stolen"}),
+        ("mail_access_deleted_as_asked", {"messages": 3, "asked": 2}),
+        ("mail_access_by_somebody", {"user_name": ""}),
+        ("mail_access_by_somebody", {"account_name": ""}),
+        ("", {"messages": -1}),
+    ],
+)
+def test_access_to_mail_says_who_did_what(
+    cast: Cast, constraint: str, values: dict[str, Any]
+) -> None:
+    row: dict[str, Any] = {"domain": cast.com.pk, "user": cast.sakura.user.pk}
+    row |= {"user_name": "sakura"}
+    row |= {"account_name": "tanaka@example.com", "account_id": uuid.uuid4(), "at": now()}
+    row |= {"folder": "INBOX", "action": "delete", "messages": 1, "asked": 2}
+    insert(MailAccess, **row)
+    insert(MailAccess, **row | {"messages": None})
+    with refused(constraint):
+        insert(MailAccess, **row | values)
+
+
 # Mailing lists.
 
 
@@ -676,6 +703,9 @@ NAMED_ABOVE = {
     "list_posters_known",
     "list_title_is_one_line",
     "local_part_form",
+    "mail_access_action",
+    "mail_access_by_somebody",
+    "mail_access_deleted_as_asked",
     "mail_server_name_form",
     "member_form",
     "member_once",
@@ -704,7 +734,7 @@ NAMED_ABOVE = {
 
 
 def test_every_constraint_of_the_project_is_tested_here() -> None:
-    ours = ["accounts", "forwarding", "propagation", "quota", "panel"]
+    ours = ["accounts", "forwarding", "propagation", "quota", "remotemail", "panel"]
     found: Callable[[str], list[str]] = lambda label: [  # noqa: E731
         constraint.name
         for model in apps.get_app_config(label).get_models()

@@ -48,6 +48,14 @@ FIGURES = {
         "overquota_count": "ms a mailbox",
         "overquota_vs_doveadm": "",
     },
+    "remotemail": {
+        "remote_list_10k": "ms",
+        "remote_list_10k_p95": "ms",
+        "remote_by_size_10k": "ms",
+        "remote_search_10k": "ms",
+        "remote_message": "ms",
+        "remote_delete_100": "s",
+    },
     "passwords": {
         "verify_sha512_10000": "/s",
         "make_sha512_10000": "ms",

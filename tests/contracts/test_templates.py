@@ -52,7 +52,15 @@ def test_template_has_nothing_inline(path: Path) -> None:
 
 
 def test_no_code_of_ours_marks_text_as_safe() -> None:
-    for app in ("accounts", "forwarding", "panel", "propagation", "plusmail", "quota"):
+    for app in (
+        "accounts",
+        "forwarding",
+        "panel",
+        "propagation",
+        "plusmail",
+        "quota",
+        "remotemail",
+    ):
         for path in (ROOT / app).rglob("*.py"):
             text = path.read_text()
             assert "mark_safe" not in text, path

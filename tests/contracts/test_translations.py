@@ -14,7 +14,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUES = sorted((ROOT / "locale").glob("*/LC_MESSAGES/*.po"))
 LANGUAGES = {path.parts[-3] for path in CATALOGUES}
-SOURCES = ["accounts", "forwarding", "panel", "plusmail", "propagation", "quota", "templates"]
+SOURCES = [
+    "accounts",
+    "forwarding",
+    "panel",
+    "plusmail",
+    "propagation",
+    "quota",
+    "remotemail",
+    "templates",
+]
 PLACES = re.compile(r"%\((\w+)\)[sd]|%[sd%]")
 
 

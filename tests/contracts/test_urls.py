@@ -29,6 +29,7 @@ FOR_EVERYBODY = {
     "healthz",
     "help_mailbox",
     "help_sending",
+    "help_remote_mail",
     "old_address",
     "login",
     "logout",
@@ -45,6 +46,7 @@ WITHOUT_A_LOGIN = {
     "healthz",
     "help_mailbox",
     "help_sending",
+    "help_remote_mail",
     "old_address",
     "login",
     "logout",
@@ -105,6 +107,8 @@ def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
         "job_id": ArchiveJob.objects.ask(
             domain=cast.com, kind=JobKind.DELETE, archive=archive, account_name="tanaka"
         ).pk,
+        "validity": 1,
+        "uid": 1,
         "change_id": factories.pending(account.key).pk,
     }
 

@@ -368,6 +368,7 @@ def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
             pop3s_port=ports.pop3s,
             imap_port=ports.imap,
             imaps_port=ports.imaps,
+            panel_imap_port=ports.panel_imap,
             slow_guessing=False,
             outbound=f"smtp:[127.0.0.1]:{outside.port}",
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mailhost import instance, render
+from mailhost import instance, panel_imap, render
 from mailhost.__main__ import main
 from mailhost.config import ConfigError, HostConfig, load_config
 from mailhost.paths import Paths, suitable_root
@@ -34,6 +34,9 @@ TEMPLATES = Path(render.__file__).parent
         ("pop3_port", -1),
         ("submission_port", 65536),
         ("policy_port", 0),
+        ("panel_imap_port", 65536),
+        ("panel_imap_port", 2143),
+        ("panel_imap_listen", "localhost"),
         ("mail_uid", 0),
         ("message_size_limit", 10),
         ("max_recipients", 0),
@@ -206,7 +209,9 @@ def rendered(tmp_path: Path, **settings: Any) -> Path:
     for directory in (paths.postfix, paths.dovecot, paths.policy_key.parent):
         directory.mkdir(parents=True, exist_ok=True)
     paths.policy_key.write_text("secret\n")
-    render.render(tmp_path, HostConfig("mail1.plusmail.test", **settings))
+    config = HostConfig("mail1.plusmail.test", **settings)
+    panel_imap.make_door(paths, config)
+    render.render(tmp_path, config)
     return tmp_path
 
 

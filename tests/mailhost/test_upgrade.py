@@ -92,7 +92,7 @@ def test_init_brings_everything_up_to_date_and_keeps_what_is_there(earlier: Path
     paths = Paths(earlier)
     for directory in (paths.policy, paths.lists, paths.usage):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    for file in (paths.policy_key, paths.dovecot_conf):
+    for file in (paths.policy_key, paths.panel_imap, paths.dovecot_conf):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "quota_rule" in (paths.dovecot / "dovecot-sql.conf.ext").read_text()
     assert "policy_context=relay" in (paths.postfix / "main.cf").read_text()
