@@ -84,7 +84,7 @@ class Visit:
         return redirect(f"{path}?{query}")
 
 
-def of_account(*methods: str) -> Callable[..., Callable[..., HttpResponse]]:
+def of_account(*methods: str) -> Callable[..., Callable[..., HttpResponseBase]]:
     """Give a view the account whose mail it is about, and say so where that cannot be had.
 
     The account is looked for before anything is said about the method.
@@ -92,7 +92,7 @@ def of_account(*methods: str) -> Callable[..., Callable[..., HttpResponse]]:
 
     def decorate(
         view: Callable[Concatenate[Visit, P], HttpResponseBase],
-    ) -> Callable[..., HttpResponse]:
+    ) -> Callable[..., HttpResponseBase]:
         @wraps(view)
         def guarded(
             request: HttpRequest, domain: Domain, account_id: Any, *args: P.args, **kwargs: P.kwargs
