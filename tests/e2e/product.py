@@ -369,6 +369,8 @@ def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
             imap_port=ports.imap,
             imaps_port=ports.imaps,
             panel_imap_port=ports.panel_imap,
+            ftp_port=ports.ftp,
+            sftp_port=ports.sftp,
             slow_guessing=False,
             outbound=f"smtp:[127.0.0.1]:{outside.port}",
         )

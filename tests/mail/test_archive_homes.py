@@ -71,6 +71,9 @@ def test_home_that_is_a_link_leads_nowhere(site: Site, home: Path, tmp_path: Pat
     home.unlink()
     home.write_text("a file")
     refused(site, "home_unsafe")
+    home.unlink()
+    home.mkdir()
+    works_again(site, home)
 
 
 @pytest.fixture

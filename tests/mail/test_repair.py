@@ -151,7 +151,7 @@ def test_sending_says_what_an_account_may_did_and_was_refused(site: Site) -> Non
     assert f"  3 from {source} (after a login)\n  2 from {source} (password)\n" in text
     assert "a message: 100 recipients, 3 MB, to a list 75 KB\n" in text
     assert f"\nopen from {source} until " in text
-    assert ": sender (limit 0, reached 0), to x@outside.test\n" in text
+    assert ": sender (limit 0, reached 0), from boss@elsewhere.test to x@outside.test\n" in text
     assert _mailhost(site.server, "sending", "nobody")[0] == 1
 
 
