@@ -108,10 +108,8 @@ REASONS: Mapping[str, Reason] = {
         gettext_lazy("No longer full when its turn came."),
     ),
     "no_room": Reason(
-        gettext_lazy(
-            "There is no room in the mailbox. Delete mail in it, or archive it, and put back then."
-        ),
-        gettext_lazy("The mailbox has no room below its limit."),
+        gettext_lazy("The mail server has no space left. Nothing was lost; we see to it."),
+        gettext_lazy("The disk that holds the mail is full."),
     ),
     "busy": Reason(
         gettext_lazy(
