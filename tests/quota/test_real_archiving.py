@@ -6,7 +6,6 @@ import gzip
 import io
 import mailbox
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Account
-from mailhost.instance import missing_programs
 from mailhost.usage import figures
 from propagation import reconcile
 from propagation.apply import apply_due
@@ -34,21 +32,12 @@ from quota.models import (
 from tests import factories
 from tests.conftest import Cast, logged_in
 from tests.servers import MailServer as Running
-from tests.servers import mail_server, message, wait_for
+from tests.servers import message, wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 
 LIMIT = 100_000
 HOME = "/domains/example.com/archives/"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    """One server for the tests of this module."""
-    if problem := missing_programs():
-        pytest.skip(problem)
-    with mail_server(factories.SERVER) as server:
-        yield server
 
 
 @pytest.fixture
