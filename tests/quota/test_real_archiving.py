@@ -8,6 +8,7 @@ import mailbox
 import re
 from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from django.core.management import call_command
@@ -53,7 +54,7 @@ def site(cast: Cast, running: Running, settings: Settings) -> Cast:
 def box(site: Cast, running: Running, request: pytest.FixtureRequest) -> Account:
     """A mailbox of 100 KB that was filled by deliveries until the server refused more."""
     # One for each test: the server outlives the database's transaction.
-    name = f"box{abs(hash(request.node.name)) % 10**6}"
+    name = f"box{crc32(request.node.name.encode())}"
     account = factories.make_account(site.com, name)
     factories.come_due(site.server)
     apply_due(site.server)
