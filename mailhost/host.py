@@ -11,7 +11,6 @@ written) is a HostError; callers need not know what the store is made of.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mailhost import certificates, differences, homes
+from mailhost import certificates, differences, homes, locks
 from mailhost.batch import Batch, Outcome, Status
 from mailhost.certificates import CertificateState
 from mailhost.config import HostConfig, load_config
@@ -123,12 +122,9 @@ class Host:
         """
         load_config(self.root)
         with host_errors():
-            descriptor = os.open(self.paths.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise Busy(f"another process is at work on {self.root}") from error
+            descriptor = locks.take(self.paths.lock)
+        if descriptor is None:
+            raise Busy(f"another process is at work on {self.root}")
         self._lock = descriptor
         self._maps.keep = (descriptor,)
         try:

@@ -6,7 +6,6 @@ master has to be started by root; everything else follows from that.
 
 from __future__ import annotations
 
-import fcntl
 import grp
 import os
 import pwd
@@ -30,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from mailhost import homes
+from mailhost import homes, locks
 from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
@@ -418,12 +417,13 @@ def _tell(_number: int, _frame: FrameType | None) -> None:
 @contextmanager
 def _only_one(paths: Paths, server: str) -> Iterator[None]:
     """Keep two `run` of one server apart; the lock dies with the process that holds it."""
-    with (paths.root / f"run-{server}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InstanceError(f"{server} of {paths.root} is already running.") from error
+    lock = locks.take(paths.root / f"run-{server}.lock")
+    if lock is None:
+        raise InstanceError(f"{server} of {paths.root} is already running.")
+    try:
         yield
+    finally:
+        os.close(lock)
 
 
 def _end_group(leader: int, reap: subprocess.Popen[bytes] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""What each account sends and may send, as its owner sees it."""
+"""What accounts use of their limits, as their owners see it: sending, mailboxes, archives."""

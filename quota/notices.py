@@ -37,7 +37,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.timezone import localtime, now
 from django.utils.translation import gettext as _
 
-from accounts.models import Account, User
+from accounts.models import User
 from mailhost.errors import HostError
 from mailhost.usage.notices import deliver
 from propagation.models import MailServer
@@ -66,16 +66,6 @@ def write(notices: Iterable[tuple[Any, str, Mapping[str, Any]]]) -> None:
         for account_id, kind, values in notices
     ]
     Notice.objects.bulk_create(rows, batch_size=1000)
-
-
-def send(server: MailServer, account: Account, kind: str, context: Mapping[str, Any]) -> None:
-    """Write one notice to an account and its customer, and send what can be sent now.
-
-    What cannot goes out with the server's next collection, within a minute. For the values see
-    `write`. Raises NotHere on a machine without this server.
-    """
-    write([(account.pk, kind, context)])
-    send_written(server)
 
 
 def send_written(server: MailServer) -> int:

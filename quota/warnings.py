@@ -8,7 +8,7 @@ finds the other's row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from django.db import transaction
@@ -18,7 +18,7 @@ from django.utils.timezone import localtime, now
 from propagation.models import MailServer, parts
 from quota import notices
 from quota.models import ALMOST, NEARLY, MailboxUsage, UsageReport, UsageWarning
-from quota.wednesday import WEDNESDAY
+from quota.wednesday import next_run
 
 Kind = UsageWarning.Kind
 
@@ -65,7 +65,6 @@ def announce(server: MailServer) -> None:
     forget_passed(local.date())
     if kind is None or local.hour < MORNING:
         return
-    wednesday = local.date() + timedelta(days=WEDNESDAY - local.weekday())
     with transaction.atomic():
         # For the lock: of two runs at once the second sees what the first has written.
         UsageReport.objects.select_for_update().filter(server=server).first()
@@ -73,7 +72,7 @@ def announce(server: MailServer) -> None:
         due = MailboxUsage.objects.of_server(server).at_least(ALMOST)
         rows = list(due.exclude(Exists(given)).order_by("pk"))
         told = _told_today([row.account_id for row in rows], local.date())
-        _give([(row, kind, row.account_id not in told) for row in rows], wednesday)
+        _give([(row, kind, row.account_id not in told) for row in rows], next_run(local).date())
 
 
 def forget_passed(today: date) -> None:

@@ -7,15 +7,14 @@ holds its lock.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import resources
 from typing import Any, Self
 
-from mailhost import grammar
+from mailhost import grammar, locks, sqlite
 from mailhost.archive.errors import ArchiveError
 from mailhost.archive.records import Archive
 from mailhost.paths import Paths
@@ -53,18 +52,9 @@ class Database:
         """Close the file."""
         self._db.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Do all of the block or, if it raises, nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # On a full disk SQLite has rolled back by itself.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        return sqlite.transaction(self._db)
 
     def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
         """Run one statement."""
@@ -85,12 +75,13 @@ class Database:
         The kernel frees it when this process dies.
         """
         grammar.check_mailbox_id(mailbox_id)
-        locks = self._directory / "locks"
-        locks.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-        descriptor = os.open(locks / mailbox_id, flags, 0o600)
+        directory = self._directory / "locks"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        descriptor = locks.take(directory / mailbox_id)
+        if descriptor is None:
+            text = "Another process is at work on this account's archives: try again later."
+            raise ArchiveError("busy", text)
         try:
-            _flock(descriptor)
             yield
         finally:
             os.close(descriptor)
@@ -126,11 +117,3 @@ class Database:
                     state,
                 ).rowcount
             )
-
-
-def _flock(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        text = "Another process is at work on this account's archives: try again later."
-        raise ArchiveError("busy", text) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from mailhost.errors import host_errors
 from mailhost.paths import Paths
+from mailhost.sqlite import read_only
 
 #: Seconds to wait for the daemon's writing.
 _PATIENCE = 10.0
@@ -36,7 +36,6 @@ def read(root: Path, since: int = 0) -> list[Bounced]:
     file = Paths(root).lists / "lists.sqlite3"
     if not file.exists():
         return []
-    uri = f"{file.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as db:
+    with closing(read_only(file, _PATIENCE)) as db:
         query = "SELECT list, member, count, last_at FROM bounce WHERE last_at >= ?"
         return [Bounced(*row) for row in db.execute(f"{query} ORDER BY last_at", (since,))]

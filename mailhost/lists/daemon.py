@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import pwd
-import signal
 import smtplib
 import socket
 import time
@@ -23,6 +21,7 @@ from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import Envelope, Session
 
+from mailhost import serving
 from mailhost.config import HostConfig, load_config
 from mailhost.lists import message, posting
 from mailhost.lists.directory import Directory
@@ -40,19 +39,8 @@ _log = logging.getLogger("mailhost.lists")
 
 def run(root: Path) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    paths = Paths(root)
-    logging.basicConfig(
-        filename=paths.log / "lists.log",
-        format="%(asctime)s %(levelname)s %(message)s",
-        level=logging.INFO,
-    )
     logging.getLogger("mail.log").setLevel(logging.WARNING)
-    try:
-        asyncio.run(_serve(paths))
-    except OSError as error:
-        _log.error("cannot serve: %s", error)
-        return 1
-    return 0
+    return serving.run("lists", root, _serve)
 
 
 async def _serve(paths: Paths) -> None:
@@ -60,10 +48,7 @@ async def _serve(paths: Paths) -> None:
     queue, lock = Queue(paths.lists / "lists.sqlite3"), Lock()
     sender = Sender(paths, config, queue, lock)
     taker = Taker(Directory(paths.store), queue, lock, sender.wake)
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    ended = serving.told_to_end()
     listening = await _listen(paths.lists_socket, taker, config)
     sender.start()
     _log.info("ready")
@@ -80,8 +65,6 @@ async def _serve(paths: Paths) -> None:
 async def _listen(path: Path, taker: Taker, config: HostConfig) -> asyncio.Server:
     """Listen where Postfix delivers, and nobody else can."""
     account = pwd.getpwnam("postfix")
-    with suppress(FileNotFoundError):
-        path.unlink()
     made = partial(
         LMTP,
         taker,
@@ -90,13 +73,7 @@ async def _listen(path: Path, taker: Taker, config: HostConfig) -> asyncio.Serve
         hostname=config.hostname,
         ident="lists",
     )
-    before = os.umask(0o177)
-    try:
-        listening = await asyncio.get_running_loop().create_unix_server(made, str(path))
-    finally:
-        os.umask(before)
-    os.chown(path, account.pw_uid, account.pw_gid)
-    return listening
+    return await serving.listen(path, made, account.pw_uid, account.pw_gid)
 
 
 class Taker:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import pwd
 import resource
-import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from mailhost import serving
 from mailhost.config import load_config
 from mailhost.paths import Paths
 from mailhost.policy.arrivals import Arrivals
@@ -43,23 +42,12 @@ _log = logging.getLogger("mailhost.policy")
 
 def run(root: Path) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    paths = Paths(root)
-    logging.basicConfig(
-        filename=paths.log / "policy.log",
-        format="%(asctime)s %(levelname)s %(message)s",
-        level=logging.INFO,
-    )
     # Postfix has up to five connections for each of some hundred processes.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_CONNECTIONS + 1000
     more = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, more), hard))
-    try:
-        asyncio.run(_serve(paths))
-    except OSError as error:
-        _log.error("cannot serve: %s", error)
-        return 1
-    return 0
+    return serving.run("policy", root, _serve)
 
 
 async def _serve(paths: Paths) -> None:
@@ -78,9 +66,7 @@ async def _serve(paths: Paths) -> None:
     logins = AuthPolicy(config, key, directory, grants, throttle, arrivals)
     upkeep = Upkeep(grants, throttle, Sessions(paths))
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    ended = serving.told_to_end()
     postfix = await _listen(paths.policy_socket, server)
     dovecot = await loop.create_server(
         logins.connection, "127.0.0.1", config.policy_port, backlog=_BACKLOG
@@ -121,15 +107,8 @@ async def _serve(paths: Paths) -> None:
 async def _listen(socket: Path, server: PolicyServer) -> asyncio.Server:
     """Listen where Postfix asks, and nobody else can."""
     account = pwd.getpwnam("postfix")
-    with suppress(FileNotFoundError):
-        socket.unlink()
-    before = os.umask(0o177)
-    try:
-        listening = await asyncio.get_running_loop().create_unix_server(
-            server.connection, str(socket), backlog=_BACKLOG
-        )
-    finally:
-        os.umask(before)
-    os.chown(socket, account.pw_uid, account.pw_gid)
+    listening = await serving.listen(
+        socket, server.connection, account.pw_uid, account.pw_gid, backlog=_BACKLOG
+    )
     socket.chmod(0o660)
     return listening

@@ -9,7 +9,6 @@ Times are UNIX seconds.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mailhost import locks
 from mailhost.errors import HostError
 from mailhost.paths import Paths
 from mailhost.policy import throttle
@@ -186,17 +186,16 @@ def taken_over_alone(root: Path) -> Iterator[bool]:
     nothing to keep apart.
     """
     try:
-        lock = os.open(Paths(root).policy / "figures.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        lock = locks.take(Paths(root).policy / "figures.lock")
     except FileNotFoundError:
         yield True
         return
     except OSError as error:
         raise FiguresError(f"{error.filename}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if lock is None:
         yield False
-    else:
+        return
+    try:
         yield True
     finally:
         os.close(lock)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mailhost.records import PlanLimits
+from mailhost.sqlite import read_only
 
 #: Steps of forwarding that are followed; the panel allows no more.
 MOST_STEPS = 10
@@ -25,7 +25,7 @@ class Reader:
 
     def __init__(self, store: Path) -> None:
         """Open the store, which `init` has made."""
-        self._db = sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+        self._db = read_only(store, patience=10)
 
     def close(self) -> None:
         """Close the store."""

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from mailhost.config import HostConfig, load_config
+from mailhost import serving
+from mailhost.config import load_config
 from mailhost.paths import Paths
 from mailhost.usage.dict import Connection
 from mailhost.usage.keeper import Keeper, Marks
@@ -30,29 +29,22 @@ _log = logging.getLogger("mailhost.usage")
 
 def run(root: Path) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    paths = Paths(root)
-    logging.basicConfig(
-        filename=paths.log / "usage.log",
-        format="%(asctime)s %(levelname)s %(message)s",
-        level=logging.INFO,
-    )
-    try:
-        asyncio.run(_serve(paths))
-    except OSError as error:
-        _log.error("cannot serve: %s", error)
-        return 1
-    return 0
+    return serving.run("usage", root, _serve)
 
 
 async def _serve(paths: Paths) -> None:
     config = load_config(paths.root)
     marks = Marks()
     keeper = Keeper(paths, marks)
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    listening = await _listen(paths.usage_socket, marks, config)
+    ended = serving.told_to_end()
+    # Dovecot's processes tell of changes as the owner of all mail.
+    listening = await serving.listen(
+        paths.usage_socket,
+        partial(Connection, marks.add),
+        config.mail_uid,
+        config.mail_gid,
+        backlog=_BACKLOG,
+    )
     keeper.start()
     _log.info("ready")
     await ended.wait()
@@ -61,18 +53,3 @@ async def _serve(paths: Paths) -> None:
     with suppress(FileNotFoundError):
         paths.usage_socket.unlink()
     _log.info("ended")
-
-
-async def _listen(path: Path, marks: Marks, config: HostConfig) -> asyncio.Server:
-    """Listen where Dovecot's processes, which run as the owner of all mail, tell of changes."""
-    with suppress(FileNotFoundError):
-        path.unlink()
-    before = os.umask(0o177)
-    try:
-        listening = await asyncio.get_running_loop().create_unix_server(
-            partial(Connection, marks.add), str(path), backlog=_BACKLOG
-        )
-    finally:
-        os.umask(before)
-    os.chown(path, config.mail_uid, config.mail_gid)
-    return listening

@@ -11,17 +11,18 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 from mailhost.dovecot import Size
+from mailhost.sqlite import transaction
 
 #: Of names in one query: SQLite's parameters end at 32,766.
 _MOST_NAMES = 5000
-_ROW = 'mailbox_id, account, domain, used, messages, "limit", asked_at'
+#: A figure's columns, in the order of Usage.
+ROW = 'mailbox_id, account, domain, used, messages, "limit", asked_at'
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,6 @@ class UsageDatabase:
         """Close the file."""
         self._db.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # On a full disk SQLite has rolled back by itself.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
     def _next(self, counter: str, count: int = 1) -> int:
         """Return the last of so many new numbers."""
         query = f"UPDATE state SET {counter} = {counter} + ? RETURNING {counter}"  # noqa: S608
@@ -98,13 +87,13 @@ class UsageDatabase:
 
     def hear(self, names: Iterable[str], until: float) -> None:
         """Note all mailboxes of which Dovecot has told the daemon `until` now."""
-        with self._transaction():
+        with transaction(self._db):
             self._mark(names, until, urgent=True)
             self._db.execute("UPDATE state SET alive_at = ?", (until,))
 
     def mark(self, names: Iterable[str], now: float) -> None:
         """Note that these mailboxes have to be counted at once."""
-        with self._transaction():
+        with transaction(self._db):
             self._mark(names, now, urgent=True)
 
     def _mark(self, names: Iterable[str], due: float, *, urgent: bool) -> None:
@@ -134,7 +123,7 @@ class UsageDatabase:
 
     def mark_oldest(self, before: float, most: int, now: float) -> int:
         """Mark those that were not counted since `before`, at most so many; return how many."""
-        with self._transaction():
+        with transaction(self._db):
             names = [
                 row[0]
                 for row in self._db.execute(
@@ -147,19 +136,15 @@ class UsageDatabase:
                 self._mark(names, now, urgent=False)
         return len(names)
 
-    def unmark(self, marks: Mapping[str, int]) -> None:
-        """Forget these marks, unless they have come anew."""
-        with self._transaction():
-            self._unmark(marks)
-
     def _unmark(self, marks: Mapping[str, int]) -> None:
+        """Forget these marks, unless they have come anew."""
         self._db.executemany(
             "DELETE FROM mark WHERE account = ? AND serial <= ?", list(marks.items())
         )
 
     def put_off(self, names: Iterable[str], until: float) -> None:
         """Let these, which could not be counted, wait."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany(
                 "UPDATE mark SET due = ? WHERE account = ?", [(until, name) for name in names]
             )
@@ -177,7 +162,7 @@ class UsageDatabase:
 
         A later answer that is kept already stays.
         """
-        with self._transaction():
+        with transaction(self._db):
             held = self._held([box.mailbox_id for box in boxes])
             news = []
             for box in boxes:
@@ -193,7 +178,7 @@ class UsageDatabase:
         for start in range(0, len(mailbox_ids), _MOST_NAMES):
             some = mailbox_ids[start : start + _MOST_NAMES]
             places = ", ".join("?" * len(some))
-            query = f"SELECT {_ROW} FROM usage WHERE mailbox_id IN ({places})"  # noqa: S608
+            query = f"SELECT {ROW} FROM usage WHERE mailbox_id IN ({places})"  # noqa: S608
             found |= {row[0]: Usage(*row) for row in self._db.execute(query, some)}
         return found
 
@@ -232,7 +217,7 @@ class UsageDatabase:
 
     def follow(self, new: Sequence[Box], gone: Sequence[str], changed: Sequence[Box]) -> None:
         """Follow the records: mailboxes that came, went (by their ids), or have other limits."""
-        with self._transaction():
+        with transaction(self._db):
             self._mark([box.account for box in new], time.time(), urgent=False)
             self._db.executemany(
                 "DELETE FROM usage WHERE mailbox_id = ?", [(mailbox_id,) for mailbox_id in gone]
@@ -253,5 +238,5 @@ class UsageDatabase:
 
     def forget_freed(self, names: Iterable[str]) -> None:
         """Postfix tries them."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany("DELETE FROM freed WHERE account = ?", [(name,) for name in names])

@@ -17,8 +17,9 @@ from mailhost.config import load_config
 from mailhost.dovecot import NoAnswer
 from mailhost.errors import HostError, host_errors
 from mailhost.paths import Paths
+from mailhost.sqlite import read_only
 from mailhost.usage.counting import BATCH, Boxes, Counter
-from mailhost.usage.database import Usage, UsageDatabase
+from mailhost.usage.database import ROW, Usage, UsageDatabase
 
 __all__ = ["FiguresError", "News", "Usage", "full", "of_account", "read", "recount"]
 
@@ -26,7 +27,6 @@ __all__ = ["FiguresError", "News", "Usage", "full", "of_account", "read", "recou
 MOST_ROWS = 2000
 # Seconds to wait for the daemon's writing.
 _PATIENCE = 10.0
-_ROW = 'mailbox_id, account, domain, used, messages, "limit", asked_at'
 
 
 class FiguresError(HostError):
@@ -56,7 +56,7 @@ def read(root: Path, cursor: str = "") -> News:
         known, _, number = cursor.partition(".")
         since = int(number) if known == identity and number.isdecimal() else 0
         rows = db.execute(
-            f"SELECT {_ROW}, changed FROM usage WHERE changed > ?"  # noqa: S608 (above)
+            f"SELECT {ROW}, changed FROM usage WHERE changed > ?"  # noqa: S608 (above)
             " ORDER BY changed LIMIT ?",
             (since, MOST_ROWS + 1),
         ).fetchall()
@@ -73,7 +73,7 @@ def of_account(root: Path, name: str) -> Usage | None:
     with _reading(root) as db:
         if db is None:
             return None
-        query = f"SELECT {_ROW} FROM usage WHERE account = ? ORDER BY asked_at DESC"  # noqa: S608 (above)
+        query = f"SELECT {ROW} FROM usage WHERE account = ? ORDER BY asked_at DESC"  # noqa: S608 (above)
         row = db.execute(query, (name,)).fetchone()
     return Usage(*row) if row else None
 
@@ -83,7 +83,7 @@ def full(root: Path) -> list[Usage]:
     with _reading(root) as db:
         if db is None:
             return []
-        query = f'SELECT {_ROW} FROM usage WHERE used >= "limit" ORDER BY account'  # noqa: S608
+        query = f'SELECT {ROW} FROM usage WHERE used >= "limit" ORDER BY account'  # noqa: S608
         return list(map(Usage._make, db.execute(query)))
 
 
@@ -123,8 +123,7 @@ def _reading(root: Path) -> Iterator[sqlite3.Connection | None]:
         if not path.exists():
             yield None
             return
-        address = f"{path.as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, timeout=_PATIENCE, uri=True)) as db:
+        with closing(read_only(path, _PATIENCE)) as db:
             yield db
     except (OSError, sqlite3.Error) as error:
         raise FiguresError(f"{path}: {error}") from error

@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from mailhost.sqlite import read_only
+
 #: Seconds within which whoever reads learns that the usage daemon lives.
 HEARTBEAT = 30.0
 #: Seconds after which figures say nothing more: the usage daemon is down, and a mailbox that
@@ -71,6 +73,5 @@ class Known:
         self._look_at = now + _LATER
         with suppress(OSError, sqlite3.Error):
             if self._path.exists():
-                address = f"{self._path.as_uri()}?mode=ro"
-                self._db = sqlite3.connect(address, uri=True, timeout=1)
+                self._db = read_only(self._path, patience=1)
                 self._version = -1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import uuid
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailhost import archive
+from mailhost import archive, locks
 from mailhost.archive import Archive, ArchiveError
 from mailhost.errors import HostError, host_errors
 from propagation.models import MailServer
@@ -37,12 +36,11 @@ def alone(root: Path, work: str) -> Iterator[bool]:
     The kernel frees the lock when the process dies.
     """
     with host_errors():
-        lock = os.open(root / f"{work}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock = locks.take(root / f"{work}.lock")
+    if lock is None:
         yield False
-    else:
+        return
+    try:
         yield True
     finally:
         os.close(lock)

@@ -25,11 +25,11 @@ from mailhost.errors import HostError
 from mailhost.usage import figures
 from mailhost.usage.figures import Usage
 from propagation.models import MailServer
-from quota.archiving import news, told, wednesdays
+from quota import wednesday
+from quota.archiving import news, told
 from quota.archiving.doing import Failure, alone, attempt, finish
 from quota.archiving.words import INTERRUPTED
 from quota.models import ArchiveChoice, ArchiveNews, ArchiveRun, ArchiveRunResult
-from quota.wednesday import run_on
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def run_week(server: MailServer, *, by: Any = None, tell: Tell = _silent) -> Arc
     """
     with server.host() as host:
         root = host.root
-    day = wednesdays.latest(now())
+    day = wednesday.latest(now())
     with alone(root, "archiving") as is_alone:
         if not is_alone:
             return None
@@ -108,10 +108,10 @@ def look_after(server: MailServer) -> None:
     A run that was missed is made up on the same Wednesday; later only the operator begins it.
     """
     moment = now()
-    day = wednesdays.latest(moment)
+    day = wednesday.latest(moment)
     run = ArchiveRun.objects.filter(server=server, weekly=True, day=day).first()
     if run is None:
-        due = wednesdays.is_the_day(day, moment) and _looked_after(server, day)
+        due = wednesday.is_the_day(day, moment) and _looked_after(server, day)
     else:
         due = run.finished_at is None
     if due:
@@ -125,19 +125,19 @@ def look_after(server: MailServer) -> None:
 
 def ask_for(server: MailServer, *, by: Any) -> ArchiveRun | None:
     """Write down that the last Wednesday is to be made up; None where it was done."""
-    run = ArchiveRun.objects.of_week(server, wednesdays.latest(now()), by=by)
+    run = ArchiveRun.objects.of_week(server, wednesday.latest(now()), by=by)
     return run if run.finished_at is None else None
 
 
 def missed(moment: Any = None) -> list[tuple[MailServer, date]]:
     """Return the servers whose last Wednesday nobody looked after, to be made up by hand."""
     moment = moment or now()
-    day = wednesdays.latest(moment)
-    if wednesdays.is_the_day(day, moment):
+    day = wednesday.latest(moment)
+    if wednesday.is_the_day(day, moment):
         # It is being made up by itself, until midnight.
         return []
     done = ArchiveRun.objects.filter(weekly=True, day=day).values("server")
-    known = ArchiveNews.objects.filter(since__lt=run_on(day))
+    known = ArchiveNews.objects.filter(since__lt=wednesday.run_on(day))
     servers = MailServer.objects.filter(archivenews__in=known).exclude(pk__in=done)
     return [(server, day) for server in servers]
 
@@ -167,7 +167,7 @@ def retry(server: MailServer) -> int:
 
 def _looked_after(server: MailServer, day: date) -> bool:
     """Whether the server was the panel's to look after when that Wednesday's hour came."""
-    return ArchiveNews.objects.filter(server=server, since__lt=run_on(day)).exists()
+    return ArchiveNews.objects.filter(server=server, since__lt=wednesday.run_on(day)).exists()
 
 
 def _full(root: Path, accounts: Collection[str] | None) -> list[Usage]:
@@ -177,7 +177,7 @@ def _full(root: Path, accounts: Collection[str] | None) -> list[Usage]:
 
 def _end_interrupted(server: MailServer) -> None:
     """End what nobody goes on with: killed runs, but for that of the present week."""
-    day = wednesdays.latest(now())
+    day = wednesday.latest(now())
     for run in ArchiveRun.objects.open().filter(~Q(weekly=True, day=day), server=server):
         run.end(INTERRUPTED)
 
@@ -191,7 +191,7 @@ def _carry_out(
 ) -> None:
     """Take one full mailbox after the other. A run that was begun before goes on where it was."""
     _note_finished(run, root)
-    run.begin(late=run.weekly and wednesdays.is_late(run.day, now()))
+    run.begin(late=run.weekly and wednesday.is_late(run.day, now()))
     try:
         full = _full(root, accounts)
     except HostError as error:
@@ -245,7 +245,7 @@ def _note(result: ArchiveRunResult, outcome: Archive | Failure) -> None:
     if isinstance(outcome, Failure):
         result.code, result.trouble = outcome.code, outcome.trouble[:500]
         again = result.ended_at + result.pause()
-        if result.failed and wednesdays.is_the_day(result.run.day, again):
+        if result.failed and wednesday.is_the_day(result.run.day, again):
             result.retry_at = again
     else:
         result.code = result.trouble = ""

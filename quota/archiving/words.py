@@ -36,8 +36,7 @@ def _of(code: str) -> Reason:
 
 _we_mend = gettext_lazy(
     "Something is wrong with the directory for your archives. Nothing was lost and all mail is "
-    "still "
-    "in the mailbox; we see to it."
+    "still in the mailbox; we see to it."
 )
 
 REASONS: Mapping[str, Reason] = {
@@ -55,8 +54,7 @@ REASONS: Mapping[str, Reason] = {
     "home_full": Reason(
         gettext_lazy(
             "There is no room for the archive in your web space. Delete files there, or archives "
-            "that "
-            "you have downloaded; nothing was lost and all mail is still in the mailbox."
+            "that you have downloaded; nothing was lost and all mail is still in the mailbox."
         ),
         gettext_lazy("The disk or the domain's quota of web space is full."),
     ),
@@ -70,8 +68,7 @@ REASONS: Mapping[str, Reason] = {
     "not_ours": Reason(
         gettext_lazy(
             "A file of yours in the web space has the name of the archive and is left alone. "
-            "Rename or "
-            "delete it."
+            "Rename or delete it."
         ),
         gettext_lazy("What lies under the archive's name was not made by us; it is left alone."),
     ),
@@ -98,8 +95,7 @@ REASONS: Mapping[str, Reason] = {
     "archive_changed": Reason(
         gettext_lazy(
             "The archive's file is not the one we made: it was changed or replaced by FTP. "
-            "Download it "
-            "to see what it holds."
+            "Download it to see what it holds."
         ),
         gettext_lazy("The archive's size or checksum is not the recorded one."),
     ),
@@ -108,10 +104,8 @@ REASONS: Mapping[str, Reason] = {
         gettext_lazy("No longer full when its turn came."),
     ),
     "no_room": Reason(
-        gettext_lazy(
-            "There is no room in the mailbox. Delete mail in it, or archive it, and put back then."
-        ),
-        gettext_lazy("The mailbox has no room below its limit."),
+        gettext_lazy("The mail server has no space left. Nothing was lost; we see to it."),
+        gettext_lazy("The disk that holds the mail is full."),
     ),
     "busy": Reason(
         gettext_lazy(

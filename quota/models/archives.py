@@ -9,7 +9,7 @@ done, so that a lost message or a killed worker loses none; only the methods her
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -22,9 +22,6 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from accounts.models import Account, Domain
 from accounts.names import readable_address
 from propagation.models import MailServer
-
-if TYPE_CHECKING:
-    pass
 
 #: For so long a domain's home page tells of what became of a full mailbox.
 TOLD_FOR = timedelta(days=7)
@@ -95,10 +92,6 @@ class ArchiveQuerySet(models.QuerySet["Archive"]):
     def kept(self) -> ArchiveQuerySet:
         """Return those whose files are there."""
         return self.filter(state=ArchiveState.KEPT)
-
-    def bytes(self) -> int:
-        """Return what their files occupy."""
-        return int(self.aggregate(sum=Sum("file_bytes"))["sum"] or 0)
 
 
 class Archive(models.Model):
@@ -251,10 +244,6 @@ class ArchiveRunResultQuerySet(models.QuerySet["ArchiveRunResult"]):
     def failed(self) -> ArchiveRunResultQuerySet:
         """Return those that could not be emptied."""
         return self.exclude(code__in=ArchiveRunResult.FINE)
-
-    def done(self) -> ArchiveRunResultQuerySet:
-        """Return those that were."""
-        return self.filter(code="", ended_at__isnull=False)
 
     def to_retry(self, server: MailServer) -> ArchiveRunResultQuerySet:
         """Return the failures whose pause is over."""

@@ -1,4 +1,4 @@
-"""A mail server with two accounts, alice and bob of example.com, and its policy daemon."""
+"""A mail server with two accounts, alice and bob of example.com: daemons' files, or all of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pytest_django import Settings
 
 from accounts.models import Account, Domain
 from mailhost.config import HostConfig
+from mailhost.instance import missing_programs
 from tests import factories
 from tests.quota.engine import Engine
 from tests.quota.reports import Daemon
 from tests.quota.usages import Told
+from tests.servers import MailServer as Running
+from tests.servers import mail_server
 
 
 @pytest.fixture
@@ -62,3 +65,12 @@ def told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     made = Told(daemon.root, monkeypatch)
     yield made
     made.db.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    """Start a real server, one for all tests of a module."""
+    if problem := missing_programs():
+        pytest.skip(problem)
+    with mail_server(factories.SERVER) as server:
+        yield server

@@ -6,9 +6,9 @@ import gzip
 import io
 import mailbox
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from django.core.management import call_command
@@ -16,7 +16,6 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Account
-from mailhost.instance import missing_programs
 from mailhost.usage import figures
 from propagation import reconcile
 from propagation.apply import apply_due
@@ -34,21 +33,12 @@ from quota.models import (
 from tests import factories
 from tests.conftest import Cast, logged_in
 from tests.servers import MailServer as Running
-from tests.servers import mail_server, message, wait_for
+from tests.servers import message, wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 
 LIMIT = 100_000
 HOME = "/domains/example.com/archives/"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    """One server for the tests of this module."""
-    if problem := missing_programs():
-        pytest.skip(problem)
-    with mail_server(factories.SERVER) as server:
-        yield server
 
 
 @pytest.fixture
@@ -64,7 +54,7 @@ def site(cast: Cast, running: Running, settings: Settings) -> Cast:
 def box(site: Cast, running: Running, request: pytest.FixtureRequest) -> Account:
     """A mailbox of 100 KB that was filled by deliveries until the server refused more."""
     # One for each test: the server outlives the database's transaction.
-    name = f"box{abs(hash(request.node.name)) % 10**6}"
+    name = f"box{crc32(request.node.name.encode())}"
     account = factories.make_account(site.com, name)
     factories.come_due(site.server)
     apply_due(site.server)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-from collections.abc import Iterator
 from email.policy import default
 
 import pytest
@@ -12,7 +11,6 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Account
-from mailhost.instance import missing_programs
 from propagation import reconcile
 from propagation.apply import apply_due
 from propagation.models import MailServer
@@ -21,21 +19,12 @@ from quota.models import MailboxUsage, WaitingMail
 from tests import factories
 from tests.conftest import Cast
 from tests.servers import MailServer as Running
-from tests.servers import mail_server, message, wait_for
+from tests.servers import message, wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 
 LIMIT = 100_000
 PAGE = "/domains/example.com/mailboxes/"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    """One server for the tests of this module."""
-    if problem := missing_programs():
-        pytest.skip(problem)
-    with mail_server(factories.SERVER) as server:
-        yield server
 
 
 @pytest.fixture

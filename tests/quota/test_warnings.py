@@ -9,6 +9,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.policy import default
 from smtplib import SMTPServerDisconnected
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -72,6 +73,11 @@ def address_of(customer: Customer, address: str, language: str = "") -> None:
     customer.user.email = address
     customer.user.language = language
     customer.user.save()
+
+
+def send(server: MailServer, account: Account, kind: str, values: dict[str, Any]) -> None:
+    notices.write([(account.pk, kind, values)])
+    notices.send_written(server)
 
 
 def test_each_crossing_is_told_once(
@@ -209,7 +215,7 @@ def test_notice_is_a_message_in_order(
 ) -> None:
     address_of(cast.sakura, "", language)
     values = {"used": 10485760, "limit": 10485760, "messages": 12, "percent": 100, "full": full}
-    notices.send(server, alice, kind, values)
+    send(server, alice, kind, values)
     [(account, delivered, raw)] = told.delivered
     assert (account, delivered) == ("alice", kind)
     assert raw.isascii()
@@ -280,7 +286,7 @@ def test_without_an_address_or_a_server_nothing_goes_to_the_customer(
     settings: Settings,
     mailed: list[mail.EmailMessage],
 ) -> None:
-    notices.send(server, alice, "quota-80", {"used": 1, "limit": 1, "percent": 80})
+    send(server, alice, "quota-80", {"used": 1, "limit": 1, "percent": 80})
     settings.MAIL_TO_CUSTOMERS = False
     address_of(cast.sakura, "owner@outside.example")
     notices.send_written(server)
@@ -306,7 +312,7 @@ def test_what_fails_is_tried_again_and_keeps_nobody_waiting(
             raise SMTPServerDisconnected("gone")
 
         patch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
-        notices.send(server, alice, "quota-80", {"used": 1, "limit": 1, "percent": 80})
+        send(server, alice, "quota-80", {"used": 1, "limit": 1, "percent": 80})
     assert not mailed
     notice = Notice.objects.get()
     assert (notice.to_account_at, notice.to_customer_at) == (None, None)
@@ -324,7 +330,7 @@ def test_nobody_puts_code_or_a_header_into_a_notice(
     Customer.objects.filter(pk=cast.sakura.pk).update(name=nasty.replace("\x00", "")[:100])
     address_of(cast.sakura, "owner@outside.example", "en")
     values = {"used": 1, "limit": 10, "percent": nasty.replace("\x00", ""), "messages": nasty[:50]}
-    notices.send(server, alice, "quota-80", values)
+    send(server, alice, "quota-80", values)
     text = parsed(told.delivered[0][2])
     assert "Bcc" not in text
     one_line = "{{ help_url }}{% load i18n %}<b>& Bcc: victim@x.example X Y"

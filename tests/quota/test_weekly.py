@@ -17,11 +17,10 @@ from django.utils import timezone, translation
 from accounts.models import Account, Domain
 from mailhost.archive import CODES
 from propagation.models import MailServer
-from quota import tasks
-from quota.archiving import news, wednesdays, weekly
+from quota import tasks, wednesday
+from quota.archiving import news, weekly
 from quota.archiving.words import REASONS, to_customer, to_operator
 from quota.models import Archive, ArchiveChoice, ArchiveNews, ArchiveRun, ArchiveRunResult, Notice
-from quota.wednesday import run_on
 from tests.quota.engine import MB, Engine
 
 TOKYO = ZoneInfo("Asia/Tokyo")
@@ -58,9 +57,9 @@ def looked_after(server: MailServer, since: datetime = TUESDAY) -> None:
     ],
 )
 def test_latest_wednesday_is_the_one_whose_hour_has_come(moment: datetime, day: str) -> None:
-    latest = wednesdays.latest(moment)
+    latest = wednesday.latest(moment)
     assert str(latest) == day
-    assert run_on(latest) <= moment < run_on(latest + timedelta(days=7))
+    assert wednesday.run_on(latest) <= moment < wednesday.run_on(latest + timedelta(days=7))
 
 
 def test_run_takes_what_is_full_and_tells(

@@ -22,8 +22,8 @@ class Told:
     """What the usage daemon keeps, written by its own code; what waits in the queue; and what was
     delivered into mailboxes.
 
-    The two last stand in for Postfix and Dovecot; in tests/mail/test_usage.py the panel is told
-    by a real server.
+    The two last stand in for Postfix and Dovecot; in test_real_usage.py the panel is told by a real
+    server.
     """
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:

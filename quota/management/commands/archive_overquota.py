@@ -23,10 +23,9 @@ class Command(BaseCommand):
     """`manage.py archive_overquota [--server NAME] [--account NAME@DOMAIN] [--dry-run]`."""
 
     help = (
-        "Archive the mail of full mailboxes on the servers of this machine. Without --account or a "
-        "choice of mail the first time since Wednesday 4:00 it is the week's run; cron calls it "
-        "so. "
-        "Exits with 1 when a mailbox could not be archived."
+        "Archive the mail of full mailboxes on the servers of this machine. Without --account or "
+        "a choice of mail the first time since Wednesday 4:00 it is the week's run; cron calls it "
+        "so. Exits with 1 when a mailbox could not be archived."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

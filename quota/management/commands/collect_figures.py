@@ -15,7 +15,9 @@ from quota.collect import collect
 class Command(BaseCommand):
     """`manage.py collect_figures [SERVER ...]`."""
 
-    help = "Take over what the mail servers of this machine know of sending and mailboxes."
+    help = (
+        "Take over what the mail servers of this machine know of sending, mailboxes and archives."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take server names."""

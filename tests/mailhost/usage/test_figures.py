@@ -15,7 +15,7 @@ from mailhost.records import HostedDomain, PlanLimits
 from mailhost.store import limits
 from mailhost.usage import figures
 from mailhost.usage.counting import Boxes
-from mailhost.usage.database import Box
+from mailhost.usage.database import ROW, Box
 from mailhost.usage.figures import FiguresError, Usage
 from tests.mailhost.usage.boxes import DOMAIN, box, database, delete, keep, make, put
 
@@ -41,7 +41,7 @@ def test_full_is_from_the_limit_on(paths: Paths) -> None:
 
 def test_who_is_full_is_read_from_an_index_alone(paths: Paths) -> None:
     with closing(sqlite3.connect(paths.usage_db)) as db:
-        query = f'SELECT {figures._ROW} FROM usage WHERE used >= "limit" ORDER BY account'  # noqa: S608
+        query = f'SELECT {ROW} FROM usage WHERE used >= "limit" ORDER BY account'  # noqa: S608
         plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}"))
     assert plan == "SCAN usage USING COVERING INDEX usage_full"
 
