@@ -108,6 +108,8 @@ class Wednesday:
     at: datetime
     accounts: int
     size: str
+    #: False where the server has told of no mailbox yet, so that nobody knows.
+    known: bool
 
 
 def fill_of(usage: MailboxUsage) -> Fill:
@@ -186,6 +188,7 @@ def totals(domain: Domain) -> dict[str, Any]:
 
 def next_wednesday(domain: Domain) -> Wednesday:
     """Return what the next Wednesday's job would take of a domain, by the present figures."""
-    full = MailboxUsage.objects.of_domain(domain).full()
-    sums = full.aggregate(accounts=Count("pk"), used=Sum("used"))
-    return Wednesday(next_run(), sums["accounts"], bytes_of(sums["used"] or 0))
+    told = MailboxUsage.objects.of_domain(domain)
+    sums = told.full().aggregate(accounts=Count("pk"), used=Sum("used"))
+    known = bool(sums["accounts"]) or told.exists()
+    return Wednesday(next_run(), sums["accounts"], bytes_of(sums["used"] or 0), known)

@@ -16,6 +16,7 @@ from django.db import transaction
 from accounts.models import Account, Domain
 from mailhost import archive
 from propagation.models import MailServer
+from quota import usage
 from quota.archiving import news
 from quota.archiving.doing import Failure, alone, attempt, finish
 from quota.models import Archive, ArchiveJob, JobKind
@@ -76,7 +77,7 @@ def do_waiting(server: MailServer) -> int:
             finish(server, root)
         while job := ArchiveJob.objects.claim_next(server):
             job.end(**_result(job, root))
-            _take_over(server)
+            _take_over(server, JobKind(job.kind))
             done += 1
     return done
 
@@ -95,11 +96,16 @@ def _send(server: MailServer) -> None:
     do_archive_jobs.apply_async(args=(server.pk,), queue=server.queue, expires=600)
 
 
-def _take_over(server: MailServer) -> None:
-    """Let the pages know of the archive at once; else the next minute does."""
-    outcome = attempt(news.collect, server)
-    if isinstance(outcome, Failure):
-        _log.warning("%s: %s", server, outcome.trouble)
+def _take_over(server: MailServer, kind: JobKind) -> None:
+    """Let the pages know of the archive and of the mailbox at once; else the next minute does.
+
+    Who has just made room looks next at what is free, and must not read the figure of before.
+    """
+    collections = (news.collect,) if kind == JobKind.DELETE else (news.collect, usage.collect)
+    for collect in collections:
+        outcome = attempt(collect, server)
+        if isinstance(outcome, Failure):
+            _log.warning("%s: %s", server, outcome.trouble)
 
 
 def _result(job: ArchiveJob, root: Path) -> dict[str, Any]:

@@ -22,9 +22,12 @@ def archived(account: Account, file_name: str, messages: int, mail_bytes: int) -
     _write(account, DONE, values)
 
 
-def failed(account: Account, code: str) -> None:
-    """Say that a full mailbox could not be archived; the template finds the words for `code`."""
-    _write(account, FAILED, {"code": code})
+def failed(account: Account, code: str, *, again: bool) -> None:
+    """Say that a full mailbox could not be archived; the template finds the words for `code`.
+
+    `again`: it is tried again on the same day.
+    """
+    _write(account, FAILED, {"code": code, "again": again})
 
 
 def _write(account: Account, kind: str, values: dict[str, Any]) -> None:

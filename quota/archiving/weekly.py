@@ -257,7 +257,7 @@ def _note(result: ArchiveRunResult, outcome: Archive | Failure) -> None:
         if not result.code:
             told.archived(one, outcome.file_name, outcome.messages, outcome.mail_bytes)  # type: ignore[union-attr]
         elif result.failed and not told_before:
-            told.failed(one, result.code)
+            told.failed(one, result.code, again=result.retry_at is not None)
 
 
 def _note_finished(run: ArchiveRun, root: Path) -> None:

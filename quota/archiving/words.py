@@ -36,7 +36,7 @@ def _of(code: str) -> Reason:
 
 _we_mend = gettext_lazy(
     "Something is wrong with the directory for your archives. Nothing was lost and all mail is "
-    "still in the mailbox; we see to it."
+    "still in the mailbox; we are looking into it."
 )
 
 REASONS: Mapping[str, Reason] = {
@@ -79,7 +79,9 @@ REASONS: Mapping[str, Reason] = {
         gettext_lazy("The mailbox changed meanwhile (UIDVALIDITY); the next attempt begins anew."),
     ),
     "mailbox_unreadable": Reason(
-        gettext_lazy("The mailbox cannot be read at the moment. Nothing was lost; we see to it."),
+        gettext_lazy(
+            "The mailbox cannot be read at the moment. Nothing was lost; we are looking into it."
+        ),
         gettext_lazy(
             "Dovecot or the archiving cannot read the mailbox: see dovecot.log and the disk."
         ),

@@ -55,7 +55,7 @@ def test_switch_is_a_change_that_waits(
 ) -> None:
     time_machine.move_to("2026-11-25T14:17:00+09:00", tick=False)
     factories.answer()
-    assert "It takes effect at about 14:32." in sakura.get(path).text
+    assert "What you switch takes effect at about 14:32." in sakura.get(path).text
     text = sakura.post(path, {"ftp": "on"}, follow=True).text
     assert "FTP for tanaka will be on from about 14:32." in text
     assert "Waiting to be changed" in text

@@ -15,11 +15,12 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from accounts.models import Account, Domain
 from mailhost.archive import PutBack
 from propagation.models import MailServer
-from quota import tasks
+from quota import tasks, usage
 from quota.archiving import jobs, news
 from quota.models import Archive, ArchiveJob, JobState
 from tests.conftest import logged_in
 from tests.quota.engine import MB, Engine
+from tests.quota.usages import Told
 
 HOME = "/domains/example.com/archives/"
 
@@ -246,3 +247,23 @@ def test_size_of_archives_is_that_of_the_home(
     said = words(sakura, HOME)
     assert "Of your web space2 MB" in said
     assert "Deleted or changed by FTP" in said
+
+
+def test_room_is_known_as_soon_as_the_job_has_ended(
+    told: Told,
+    server: MailServer,
+    com: Domain,
+    alice: Account,
+    sakura: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told.hold(alice, 10.5)
+    usage.collect(server)
+    engine = Engine(told.root)
+    engine.answer(monkeypatch)
+    engine.fill(alice)
+    jobs.archive_now(alice, com, oldest=False, by=None)
+    told.hold(alice, 0, messages=0)  # as the server counts at the end of the archiving
+    jobs.do_waiting(server)
+    path = f"{HOME}{Archive.objects.get().pk}/put-back/"
+    assert "10 MB of 10 MB are free in the mailbox." in words(sakura, path)

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import translation
 
 from accounts.models import accounts_by_address
 from mailhost.errors import HostError
@@ -88,9 +89,9 @@ class Command(BaseCommand):
     def _announce(self, server: MailServer, accounts: list[str] | None) -> None:
         full = weekly.full_mailboxes(server, accounts)
         for one in full:
-            words = f"{one.account}@{one.domain}: {one.messages} messages, {bytes_of(one.used)}"
+            words = f"{one.account}@{one.domain}: {one.messages} messages, {_size(one.used)}"
             self.stdout.write(words)
-        total = bytes_of(sum(one.used for one in full))
+        total = _size(sum(one.used for one in full))
         self.stdout.write(f"{server}: {len(full)} full, {total}; nothing was changed (--dry-run)")
 
     def _tell(self, step: Step) -> None:
@@ -99,7 +100,7 @@ class Command(BaseCommand):
         if result.code:
             became = f"{result.code}: {result.trouble}"
         else:
-            became = f"{result.messages} messages, {bytes_of(result.mail_bytes)}"
+            became = f"{result.messages} messages, {_size(result.mail_bytes)}"
         line = f"{result.address}: {became}"
         if not sys.stdout.isatty():
             self.stdout.write(line)
@@ -116,10 +117,16 @@ class Command(BaseCommand):
         sums = run.sums()
         self.stdout.write(
             f"{server}: {run.found} full, {sums['done']} archived, {sums['failed']} not; "
-            f"{sums['messages']} messages, {bytes_of(sums['mail_bytes'])}, {run.seconds or 0:.1f} s"
+            f"{sums['messages']} messages, {_size(sums['mail_bytes'])}, {run.seconds or 0:.1f} s"
         )
         failed = run.results.failed()
         return [f"{one.address}: {one.code}: {one.trouble}" for one in failed]
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes in the language of all that a terminal is told."""
+    with translation.override("en"):
+        return bytes_of(count)
 
 
 def _names_by_server(addresses: list[str]) -> dict[int, list[str]]:
