@@ -28,13 +28,13 @@ from typing import BinaryIO
 
 from mailhost.archive import files, mbox
 from mailhost.archive.errors import ArchiveError
-from mailhost.archive.mailbox import Folder, FolderFiles, Mailbox
+from mailhost.archive.mailbox import OPEN_FOLDERS, Folder, FolderFiles, Mailbox
 from mailhost.archive.records import Archive, PutBack
 from mailhost.archive.scanning import Scanner
 from mailhost.archive.server import Server
 
-#: Messages, and bytes, that are on record at once before they are placed.
-PORTION, PORTION_BYTES = 200, 16 << 20
+#: Messages, and bytes, that are on record at once before they are placed, and their folders.
+PORTION, PORTION_BYTES, PORTION_FOLDERS = 200, 16 << 20, OPEN_FOLDERS // 2
 #: A message that takes more bytes in the archive is not held in memory.
 _HELD = 16 << 20
 # As a Maildir's file names have them, in this order.
@@ -269,13 +269,15 @@ class _Portions:
 
     def __iter__(self) -> Iterator[list[Placing]]:
         portion: list[Placing] = []
-        size = 0
+        size, folders = 0, set[str]()
         for number, head in self._wanted:
-            if portion and (len(portion) == PORTION or size + head.size > PORTION_BYTES):
+            many = len(portion) == PORTION or len(folders | {head.folder}) > PORTION_FOLDERS
+            if portion and (many or size + head.size > PORTION_BYTES):
                 yield portion
-                portion, size = [], 0
+                portion, size, folders = [], 0, set()
             portion.append(Placing(number, head, _new_name()))
             size += head.size
+            folders.add(head.folder)
         if portion:
             yield portion
 
