@@ -85,7 +85,7 @@ class Putting:
             heads = _heads(file, archive, numbers)
             wanted = self._missing(archive, mailbox, heads)
             told = PutBack(already=len(heads) - len(wanted), left=len(wanted))
-            portions = _Portions(Scanner(file), [(n, heads[n]) for n in sorted(wanted)])
+            portions = _Portions(_scanner(file, archive), [(n, heads[n]) for n in sorted(wanted)])
             try:
                 for portion in portions:
                     self._place(archive, mailbox, portions, portion, limit, told)
@@ -362,13 +362,24 @@ def _checked(home: int, archive: Archive) -> BinaryIO:
     return file
 
 
+def _scanner(file: BinaryIO, archive: Archive) -> Scanner:
+    """Read the archive as far as one of its messages and bytes can reach.
+
+    Its owner may write into the file after it was checked, and this process is root's.
+    """
+    most = 2 * archive.mail_bytes + archive.messages * (mbox.LONGEST_HEAD + 2)
+    return Scanner(file, most_bytes=most)
+
+
 def _heads(file: BinaryIO, archive: Archive, numbers: set[int] | None) -> dict[int, mbox.Head]:
     """Return what stands before each message asked for."""
-    scanner = Scanner(file)
+    scanner = _scanner(file, archive)
     found: dict[int, mbox.Head] = {}
     number = 0
     while head := scanner.next():
         number += 1
+        if number > archive.messages:
+            raise mbox.FormError("it holds more messages than were written")
         if numbers is None or number in numbers:
             found[number] = head
     if numbers is not None and (unknown := numbers - found.keys()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from mailhost import archive
-from mailhost.archive import reading
+from mailhost.archive import ArchiveError, mbox, reading
+from mailhost.archive.database import Database
 from tests.mail.archives import lmtp, stored, take, with_home
 from tests.mail.conftest import Site
 
@@ -75,3 +78,24 @@ def test_more_keywords_than_a_line_holds(site: Site) -> None:
     assert [words.partition(" ")[0] for words in flags] == ["\\Seen", ""]
     assert archive.put_back(server.root, made.id).put == 2
     assert stored(server, box) == before
+
+
+@pytest.mark.parametrize("message", [LINE, b"\0" * (64 << 20)], ids=["many", "large"])
+def test_what_the_file_holds_beyond_the_record_is_not_read(site: Site, message: bytes) -> None:
+    """As if its owner had written into it between the check and the reading."""
+    home, box, server = with_home(site), site.fixed, site.server
+    lmtp(server, box.address, [LINE])
+    made = take(site, box)
+    with gzip.open(home / made.file_name, "wb") as file:
+        for n in range(2):
+            mbox.write(file, message, folder=f"F{n}", flags=(), received=0)
+    data = (home / made.file_name).read_bytes()
+    with Database(server.host.paths) as db:
+        db.execute(
+            "UPDATE archive SET file_bytes = ?, sha256 = ? WHERE id = ?",
+            *(len(data), hashlib.sha256(data).hexdigest(), made.id),
+        )
+    with pytest.raises(ArchiveError) as refused:
+        archive.put_back(server.root, made.id)
+    assert refused.value.code == "archive_changed"
+    assert not stored(server, box)

@@ -72,7 +72,7 @@ class Homes:
 
 def make_home(server: MailServer, domain: str) -> Path:
     home = server.root / "homes" / domain
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     own(home, 0o750)
     return home
 
