@@ -28,6 +28,8 @@ from mailhost.paths import Paths
 PATIENCE = 600.0
 #: Messages, and ranges of their numbers, that one command expunges.
 PORTION, RANGES = 2000, 300
+#: Folders of a mailbox, which may have thousands, whose directories, four each, are open at once.
+OPEN_FOLDERS = 40
 #: A larger message is mapped into memory instead of read.
 _MAPPED_FROM = 4 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -88,6 +90,7 @@ class Mailbox:
         self._doveadm = Doveadm(paths)
         self._open = ExitStack()
         self._maildir = -1
+        self._places: dict[str, str] = {}
         self._folders: dict[str, FolderFiles] = {}
 
     def __enter__(self) -> Self:
@@ -115,8 +118,11 @@ class Mailbox:
 
     def __exit__(self, *_error: object) -> None:
         """Close it."""
-        self._open.close()
+        for found in self._folders.values():
+            found.close()
         self._folders.clear()
+        self._places.clear()
+        self._open.close()
 
     # Asked of Dovecot
 
@@ -174,8 +180,9 @@ class Mailbox:
             self._ask("flags", "add", "-u", self.account, "--", flags, *query)
 
     def _table(self, *arguments: str) -> list[list[str]]:
-        lines = self._ask("-f", "tab", *arguments).splitlines()
-        return [line.split("\t") for line in lines[1:]]
+        # No splitlines(): a folder's name may hold what Unicode takes for the end of a line.
+        lines = self._ask("-f", "tab", *arguments).split("\n")
+        return [line.split("\t") for line in lines[1:] if line]
 
     def _ask(self, *arguments: str) -> str:
         return _answer(self._doveadm, self.account, arguments)
@@ -183,33 +190,49 @@ class Mailbox:
     # Read as files
 
     def files(self, folder: Folder) -> FolderFiles:
-        """Return the files of a folder. ArchiveError "mailbox_changed" if it has gone."""
-        if folder.guid not in self._folders:
-            with mail_errors(f"The mailbox of {self.account}"):
-                self._find_folders()
-        try:
-            return self._folders[folder.guid]
-        except KeyError:
+        """Return the files of a folder. ArchiveError "mailbox_changed" if it has gone.
+
+        Only OPEN_FOLDERS stay open: what was returned longest ago is closed.
+        """
+        with mail_errors(f"The mailbox of {self.account}"):
+            found = self._folders.pop(folder.guid, None) or self._opened(folder.guid)
+        if found is None:
             text = f"The folder {folder.name!a} of {self.account} has gone meanwhile."
-            raise ArchiveError("mailbox_changed", text) from None
+            raise ArchiveError("mailbox_changed", text)
+        self._folders[folder.guid] = found
+        while len(self._folders) > OPEN_FOLDERS:
+            self._folders.pop(next(iter(self._folders))).close()
+        return found
+
+    def _opened(self, guid: str) -> FolderFiles | None:
+        """Open a folder's files where it lies now; its directory may have got another name."""
+        for known in (True, False):
+            if not known:
+                self._find_folders()
+            directory = self._directory(self._places.get(guid, ""))
+            if directory >= 0 and self._guid(directory) == guid:
+                return FolderFiles(directory, self._config)
+            if directory >= 0:
+                os.close(directory)
+        return None
 
     def _find_folders(self) -> None:
-        """Open the folders' directories; Dovecot's list of messages in each has its folder's id."""
+        """Look which folder each directory is; Dovecot's list of messages in each has its id."""
+        self._places.clear()
         for name in (".", *_listed(self._maildir)):
-            if not name.startswith("."):
-                continue
-            try:
-                directory = os.open(name, _DIRECTORY, dir_fd=self._maildir)
-            except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    continue
-                raise
-            guid = self._guid(directory)
-            if guid and guid not in self._folders:
-                self._open.callback(os.close, directory)
-                self._folders[guid] = FolderFiles(directory, self._config, self._open)
-            else:
+            directory = self._directory(name) if name.startswith(".") else -1
+            if directory >= 0:
+                self._places.setdefault(self._guid(directory), name)
                 os.close(directory)
+
+    def _directory(self, name: str) -> int:
+        """Open a directory of the mailbox; -1 if there is none of that name."""
+        try:
+            return os.open(name, _DIRECTORY, dir_fd=self._maildir)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return -1
+            raise
 
     def _guid(self, directory: int) -> str:
         try:
@@ -227,15 +250,23 @@ class Mailbox:
 class FolderFiles:
     """The message files of one folder, found by their names without flags."""
 
-    def __init__(self, directory: int, config: HostConfig, closing: ExitStack) -> None:
-        """Take the open directory of the folder."""
+    def __init__(self, directory: int, config: HostConfig) -> None:
+        """Take the open directory of the folder, which is closed along with the rest."""
         self._config = config
         self.directory = directory
         self.parts: dict[str, int] = {}
-        for name in ("cur", "new", "tmp"):
-            self.parts[name] = os.open(name, _DIRECTORY, dir_fd=directory)
-            closing.callback(os.close, self.parts[name])
+        try:
+            for name in ("cur", "new", "tmp"):
+                self.parts[name] = os.open(name, _DIRECTORY, dir_fd=directory)
+        except OSError:
+            self.close()
+            raise
         self._files: dict[str, tuple[str, str]] = {}
+
+    def close(self) -> None:
+        """Close the directories."""
+        for descriptor in (*self.parts.values(), self.directory):
+            os.close(descriptor)
 
     def look(self) -> None:
         """Look which files there are."""

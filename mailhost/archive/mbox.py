@@ -44,6 +44,9 @@ _HEAD = re.compile(
     rb"X-Plusmail-Received: (-?[0-9]{1,12})\n"
     rb"X-Plusmail-Bytes: ([0-9]{1,15}) ([0-9]{1,15}) ([0-9a-f]{64})\n"
 )
+# Of the line of flags, beyond which a mailbox's holder may have given a message more of them.
+_MOST_FLAGS = 8000
+_FLAG = re.compile(r"[!-~]+")
 #: No head is longer.
 LONGEST_HEAD = 12_000
 # Printable ASCII but "%", and all of UTF-8 beyond ASCII.
@@ -88,7 +91,7 @@ def write(
     """Write one message; return what was written before it."""
     marks = _marks(message)
     size = len(message)
-    head = Head(folder, flags, received, size, size + len(marks), digest_of(message))
+    head = Head(folder, _fitting(flags), received, size, size + len(marks), digest_of(message))
     sink.write(_head(head))
     if isinstance(message, bytes) and not marks:
         sink.write(message)
@@ -109,6 +112,17 @@ def _write_parts(sink: Sink, message: Bytes, marks: list[int]) -> None:
             if mark < len(message):
                 sink.write(b">")
             start = mark
+
+
+def _fitting(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the flags that the line has room for, the system's first; no message fails by them."""
+    room, found = _MOST_FLAGS, []
+    for flag in sorted(filter(_FLAG.fullmatch, flags), key=lambda flag: not flag.startswith("\\")):
+        room -= len(flag) + 1
+        if room < 0:
+            break
+        found.append(flag)
+    return tuple(found)
 
 
 def _head(head: Head) -> bytes:

@@ -28,13 +28,13 @@ from typing import BinaryIO
 
 from mailhost.archive import files, mbox
 from mailhost.archive.errors import ArchiveError
-from mailhost.archive.mailbox import Folder, FolderFiles, Mailbox
+from mailhost.archive.mailbox import OPEN_FOLDERS, Folder, FolderFiles, Mailbox
 from mailhost.archive.records import Archive, PutBack
 from mailhost.archive.scanning import Scanner
 from mailhost.archive.server import Server
 
-#: Messages, and bytes, that are on record at once before they are placed.
-PORTION, PORTION_BYTES = 200, 16 << 20
+#: Messages, and bytes, that are on record at once before they are placed, and their folders.
+PORTION, PORTION_BYTES, PORTION_FOLDERS = 200, 16 << 20, OPEN_FOLDERS // 2
 #: A message that takes more bytes in the archive is not held in memory.
 _HELD = 16 << 20
 # As a Maildir's file names have them, in this order.
@@ -85,7 +85,7 @@ class Putting:
             heads = _heads(file, archive, numbers)
             wanted = self._missing(archive, mailbox, heads)
             told = PutBack(already=len(heads) - len(wanted), left=len(wanted))
-            portions = _Portions(Scanner(file), [(n, heads[n]) for n in sorted(wanted)])
+            portions = _Portions(_scanner(file, archive), [(n, heads[n]) for n in sorted(wanted)])
             try:
                 for portion in portions:
                     self._place(archive, mailbox, portions, portion, limit, told)
@@ -269,13 +269,15 @@ class _Portions:
 
     def __iter__(self) -> Iterator[list[Placing]]:
         portion: list[Placing] = []
-        size = 0
+        size, folders = 0, set[str]()
         for number, head in self._wanted:
-            if portion and (len(portion) == PORTION or size + head.size > PORTION_BYTES):
+            many = len(portion) == PORTION or len(folders | {head.folder}) > PORTION_FOLDERS
+            if portion and (many or size + head.size > PORTION_BYTES):
                 yield portion
-                portion, size = [], 0
+                portion, size, folders = [], 0, set()
             portion.append(Placing(number, head, _new_name()))
             size += head.size
+            folders.add(head.folder)
         if portion:
             yield portion
 
@@ -360,13 +362,24 @@ def _checked(home: int, archive: Archive) -> BinaryIO:
     return file
 
 
+def _scanner(file: BinaryIO, archive: Archive) -> Scanner:
+    """Read the archive as far as one of its messages and bytes can reach.
+
+    Its owner may write into the file after it was checked, and this process is root's.
+    """
+    most = 2 * archive.mail_bytes + archive.messages * (mbox.LONGEST_HEAD + 2)
+    return Scanner(file, most_bytes=most)
+
+
 def _heads(file: BinaryIO, archive: Archive, numbers: set[int] | None) -> dict[int, mbox.Head]:
     """Return what stands before each message asked for."""
-    scanner = Scanner(file)
+    scanner = _scanner(file, archive)
     found: dict[int, mbox.Head] = {}
     number = 0
     while head := scanner.next():
         number += 1
+        if number > archive.messages:
+            raise mbox.FormError("it holds more messages than were written")
         if numbers is None or number in numbers:
             found[number] = head
     if numbers is not None and (unknown := numbers - found.keys()):

@@ -72,7 +72,7 @@ class Homes:
 
 def make_home(server: MailServer, domain: str) -> Path:
     home = server.root / "homes" / domain
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     own(home, 0o750)
     return home
 
@@ -524,6 +524,54 @@ def test_uploads_are_readable_to_the_group_and_may_replace(homes: Homes, tmp_pat
     assert (homes.home / "new").stat().st_mode & 0o777 == 0o750
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "SITE CHMOD 4755 mine",
+        "SITE CHMOD 02750 mine",
+        "site  chmod  7777  mine",
+        "SITE CHMOD +4755 mine",
+        "SITE CHMOD u+s mine",
+        "SITE CHMOD g=rxs mine",
+        "SITE CHMOD u+x,+t mine",
+        "MFF UNIX.mode=4755; mine",
+        "MFF modify=20200101000000;unix.Mode=4755; mine",
+    ],
+)
+def test_no_file_runs_as_the_owner_of_all_homes(homes: Homes, command: str) -> None:
+    put_file(homes.home / "mine", b"#!/bin/sh\n")
+    with closing(ftp(homes.server, homes.alice.name)) as client, suppress(ftplib.error_perm):
+        client.sendcmd(command)
+    assert (homes.home / "mine").stat().st_mode & 0o7000 == 0
+
+
+def test_ordinary_modes_can_be_given(homes: Homes) -> None:
+    put_file(homes.home / "unix.cgi", b"#!/bin/sh\n")
+    with closing(ftp(homes.server, homes.alice.name)) as client:
+        for mode, given in (("705", 0o705), ("0750", 0o750), ("o+x", 0o751)):
+            client.sendcmd(f"SITE CHMOD {mode} unix.cgi")
+            assert (homes.home / "unix.cgi").stat().st_mode & 0o7777 == given
+        client.sendcmd("MFF modify=20200101000000; unix.cgi")
+        client.sendcmd("MFMT 20210101000000 unix.cgi")
+        client.delete("unix.cgi")
+
+
+@pytest.mark.parametrize("home", ["/", ".", "./", "sub/..", "/sub/../"])
+def test_home_is_not_opened_to_others(homes: Homes, home: str) -> None:
+    with (
+        closing(ftp(homes.server, homes.alice.name)) as client,
+        pytest.raises(ftplib.error_perm),
+    ):
+        client.sendcmd(f"SITE CHMOD 777 {home}")
+    assert homes.home.stat().st_mode & 0o7777 == 0o750
+
+
+def test_sftp_gives_no_modes(homes: Homes) -> None:
+    sftp(homes.server, homes.alice.name, "chmod 4777 index.html", "mkdir new", "chmod 2777 new")
+    assert (homes.home / "index.html").stat().st_mode & 0o7777 == 0o640
+    assert (homes.home / "new").stat().st_mode & 0o7777 == 0o750
+
+
 # --- When something changes
 
 
@@ -661,6 +709,18 @@ def test_who_guesses_is_turned_away_for_a_while() -> None:
         assert not gets_in(guarded, "example")
         # What was guessed by FTP counts for SFTP.
         assert "Remote working directory" not in sftp(guarded, "example", "pwd")
+
+
+def test_who_guesses_by_sftp_is_turned_away_from_ftp_as_well() -> None:
+    ports = free_ports(2)
+    with mail_server(ftp_port=ports[0], sftp_port=ports[1], slow_guessing=True) as guarded:
+        fixed = mailbox("example", "example.com", ftp=True)
+        site = Site(guarded, "example.com", fixed)
+        site.put(HostedDomain("example.com", fixed.address, home="example.com"), fixed)
+        make_home(guarded, "example.com")
+        for guess in range(10):
+            assert "denied" in sftp(guarded, "example", "pwd", password=f"wrong-{guess}")
+        assert not gets_in(guarded, "example")
 
 
 def test_login_is_quick_among_many_accounts(server: MailServer) -> None:
