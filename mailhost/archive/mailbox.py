@@ -97,15 +97,15 @@ class Mailbox:
         """Open the mailbox's directory. ArchiveError if it is another's, or cannot be read."""
         with mail_errors(f"The mailbox of {self.account}"):
             try:
-                self._maildir = self._directory()
+                self._maildir = self._own_directory()
             except FileNotFoundError:
                 # Dovecot makes it when the mailbox is first used.
                 self.folders()
-                self._maildir = self._directory()
+                self._maildir = self._own_directory()
         self._open.callback(os.close, self._maildir)
         return self
 
-    def _directory(self) -> int:
+    def _own_directory(self) -> int:
         home = self._paths.home(self.mailbox_id)
         descriptor = os.open(self._paths.mail, _DIRECTORY)
         for name in (home.parent.name, home.name, "Maildir"):
