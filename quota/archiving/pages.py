@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any, BinaryIO
 
 from django.core.paginator import Page, Paginator
@@ -32,6 +33,9 @@ PAGE_SIZE = 50
 MESSAGES = 50
 #: Seconds from an archive's beginning to its last change by us, at most.
 _WRITING = 3600
+#: Archives looked through at once by one process, and seconds that others wait for their turn.
+READERS, _PATIENCE = 3, 2.0
+_turns = BoundedSemaphore(READERS)
 #: What of the last days is told on a domain's home page.
 _TOLD = 5
 #: Orders of the list, by the word in its address.
@@ -111,10 +115,13 @@ def room(account: Account, domain: Domain) -> Room:
 
 @contextmanager
 def reading(archive: Archive) -> Iterator[BinaryIO]:
-    """Open an archive's file, and close it; NotReadable where this machine cannot."""
+    """Open an archive's file, and close it; NotReadable where this machine cannot.
+
+    A hostile one takes seconds to look through: a few at a time leave other pages their threads.
+    """
     file = opened(archive)
     try:
-        with file:
+        with file, _turn():
             yield file
     except ArchiveError as error:
         # It is there, and what is looked for is not in it.
@@ -122,6 +129,16 @@ def reading(archive: Archive) -> Iterator[BinaryIO]:
         raise NotReadable(to_customer(code)) from error
     except OSError as error:
         raise NotReadable(_why(error)) from error
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _turns.acquire(timeout=_PATIENCE):
+        raise ArchiveError("busy", "Too many archives are being looked through.")
+    try:
+        yield
+    finally:
+        _turns.release()
 
 
 def page_inside(archive: Archive, first: int) -> list[Entry]:

@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from django.utils.timezone import now
 
 from accounts.models import Account, Domain
 from propagation.models import MailServer
+from quota.archiving import pages
 from quota.models import Archive, ArchiveNews, ArchiveRun, ArchiveRunResult, MailboxUsage
 from tests.conftest import Cast, browser, logged_in
 from tests.quota.files import keep, mail, written
@@ -51,6 +53,17 @@ def archive(homes: Path, alice: Account) -> Archive:
     """An archive of alice's with three messages."""
     messages = [mail("一通目", "本文です"), mail("second <b>"), mail("third")]
     return keep(homes, alice, written(messages, "Sent/2026"), messages=3)
+
+
+def test_few_are_looked_through_at_once(archive: Archive, sakura: Client) -> None:
+    with ExitStack() as others:
+        for _ in range(pages.READERS):
+            others.enter_context(pages.reading(archive))
+        began = time.monotonic()
+        assert "second" not in words(sakura, of(archive))
+        assert time.monotonic() - began < 10
+        assert "try again later" in words(sakura, of(archive, "messages/2/"))
+    assert "second" in words(sakura, of(archive))
 
 
 def test_list_shows_what_there_is(archive: Archive, sakura: Client) -> None:
