@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, Sum
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from accounts.models import Account, Domain
 from accounts.names import readable_address
 from propagation.models import MailServer
+from quota.models.usage import FULL, MailboxUsage
 
 #: For so long a domain's home page tells of what became of a full mailbox.
 TOLD_FOR = timedelta(days=7)
@@ -478,6 +479,13 @@ class ArchiveJob(models.Model):
 
 
 def told_lately(domain: Domain) -> models.QuerySet[ArchiveRunResult]:
-    """Return what became of the domain's full mailboxes within the last days."""
+    """Return what became of the domain's full mailboxes within the last days.
+
+    Without failures that are over: the mailbox was archived since, or has room by itself.
+    """
     lately = ArchiveRunResult.objects.filter(domain=domain, ended_at__gt=now() - TOLD_FOR)
-    return lately.exclude(code="nothing_to_take").order_by("-ended_at")
+    mailbox = OuterRef("mailbox_id")
+    since = Archive.objects.filter(mailbox_id=mailbox, taken_at__gt=OuterRef("ended_at"))
+    room = MailboxUsage.objects.filter(account=mailbox, percent__lt=FULL)
+    over = ~Q(code="") & (Exists(since) | Exists(room))
+    return lately.exclude(code="nothing_to_take").exclude(over).order_by("-ended_at")

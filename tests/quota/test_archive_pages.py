@@ -7,6 +7,7 @@ import os
 import re
 import time
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,24 @@ def test_home_page_tells_for_a_week(
     done.ended_at = now().replace(year=2020)
     done.save()
     assert "alice.oldmail" not in words(sakura, "/domains/example.com/")
+
+
+def test_failure_that_is_over_is_told_no_more(
+    com: Domain, server: MailServer, alice: Account, homes: Path, sakura: Client
+) -> None:
+    run = ArchiveRun.objects.create(server=server, day=now().date())
+    ArchiveRunResult.objects.create(
+        run=run,
+        domain=com,
+        mailbox_id=alice.pk,
+        address="alice@example.com",
+        code="home_unsafe",
+        ended_at=now() - timedelta(hours=1),
+    )
+    assert "could not be archived" in words(sakura, "/domains/example.com/")
+    since = keep(homes, alice, written([mail("later")], "INBOX"), messages=1)
+    Archive.objects.filter(pk=since.pk).update(taken_at=now())
+    assert "could not be archived" not in words(sakura, "/domains/example.com/")
 
 
 def test_operator_sees_the_week_s_report(
