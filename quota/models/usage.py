@@ -128,7 +128,9 @@ class UsageWarning(models.Model):
     class Kind(models.TextChoices):
         """What is warned of; also the kinds of the notices."""
 
+        # xgettext:no-python-format
         NEARLY = "quota-80", _("80% used")
+        # xgettext:no-python-format
         ALMOST = "quota-95", _("95% used")
         MONDAY = "wednesday-monday", _("on Monday, of Wednesday")
         TUESDAY = "wednesday-tuesday", _("on Tuesday, of Wednesday")
