@@ -22,8 +22,8 @@ run: ## Install what is missing, then start everything in the foreground with de
 	@exec $(BIN)/python -m standalone
 
 test: packages-test check ## Set up what the tests need, then run all of them
-	$(PYTEST) -n 2 --randomly-seed=1 -m "$(UNITS) and long"
-	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 2 --randomly-seed=1 -m "$(UNITS)" \
+	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) and long"
+	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 3 --randomly-seed=1 -m "$(UNITS)" \
 		--ignore tests/setup --ignore tests/mailhost
 	$(PYTEST) -n 3 --dist loadfile --randomly-seed=1 -m "servers or browser or soak"
 
@@ -34,7 +34,7 @@ check: venv-dev compiled ## The fast part: linters, types, imports, migrations, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(PYTEST) -n 2 --randomly-seed=1 -m "$(UNITS) and not long"
+	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) and not long"
 
 soak: packages-test venv-dev compiled ## Run the proofs with big counts in full
 	PLUSMAIL_SOAK=1 $(PYTEST) -m soak --timeout=7200
