@@ -90,8 +90,9 @@ class Engine:
         return [*found]
 
     def news(self, _root: Path, cursor: str) -> tuple[list[archive.Archive], str]:
-        position = int(cursor or 0)
-        return self.changes[position : position + 1000], str(len(self.changes))
+        # Each archive once, as it is now, like the server's record.
+        news = {one.id: one for one in self.changes[int(cursor or 0) :]}
+        return [*news.values()], str(len(self.changes))
 
     def verify(self, _root: Path) -> int:
         self.asked.append(("verify",))
