@@ -24,7 +24,7 @@ run: ## Install what is missing, then start everything in the foreground with de
 test: packages-test check ## Set up what the tests need, then run all of them
 	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) and long"
 	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 3 --randomly-seed=1 -m "$(UNITS)" \
-		--ignore tests/setup --ignore tests/mailhost
+		--ignore tests/setup --ignore tests/mailhost --ignore tests/contracts
 	$(PYTEST) -n 3 --dist loadfile --randomly-seed=1 -m "servers or browser or soak"
 
 check: venv-dev compiled ## The fast part: linters, types, imports, migrations, unit tests

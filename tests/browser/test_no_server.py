@@ -25,7 +25,7 @@ WORDS = {
 LEFT_OUT = {
     *("leave", "leave-wrong"),
     *("404", "403", "admin-login", "locked-out"),
-    *("home-long", "users-long", "lists-none", "cancel"),
+    *("home-long", "users-long", "mailboxes-long", "lists-none", "cancel"),
 }
 
 

@@ -481,7 +481,7 @@ def test_server_that_does_not_answer_is_said(box: Mailbox) -> None:
         assert "The mail server does not answer at the moment" in box.get()
     finally:
         box.running.start("dovecot")
-    assert "There is no mail" in box.get()
+    assert wait_for(lambda: "There is no mail" in box.get())
 
 
 def test_server_that_hangs_does_not_hold_the_page_for_long(
