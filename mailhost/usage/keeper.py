@@ -206,9 +206,12 @@ class Keeper(Thread):
                 copies = waiting.flush(self._paths.root, freed)
                 self._db.forget_freed(freed)
                 _log.info("room again in %s: %d copies tried", ", ".join(freed[:10]), copies)
+                # A copy that Postfix was just trying is not tried at once, and found it full.
+                self._next_queue = min(self._next_queue, now + _SOON)
             if now >= self._next_queue:
                 self._next_queue = now + _QUEUE
                 waiting.flush_where_room(self._paths.root)
         except HostError as error:
-            self._postfix_from = now + _LATER
+            # Soon: after a start of all servers Postfix may only be coming up.
+            self._postfix_from = now + _SOON
             _log.warning("Postfix's queue could not be looked at: %s", error)
