@@ -235,10 +235,11 @@ def _word_bytes(encoding: str, text: str) -> bytes:
     raw = text.encode("latin-1", "replace")
     if encoding in "qQ":
         return quopri.decodestring(raw.replace(b"_", b" "), header=True)
-    return _from_base64(raw)
+    return from_base64(raw)
 
 
-def _from_base64(raw: bytes) -> bytes:
+def from_base64(raw: bytes) -> bytes:
+    """Decode what can be decoded of base64; what is no letter of it is passed over."""
     clean = re.sub(rb"[^A-Za-z0-9+/]", b"", raw)
     clean = clean[: len(clean) - 1] if len(clean) % 4 == 1 else clean
     try:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mailhost import homes
+from mailhost import homes, mailtext
 from mailhost.archive import files, mbox, mime
 from mailhost.archive.errors import ArchiveError
 from mailhost.archive.scanning import Scanner
@@ -140,13 +140,13 @@ def _entry(number: int, head: mbox.Head, message: bytes) -> Entry:
 
     return Entry(
         number=number,
-        folder=mime.clean(head.folder, 200),
+        folder=mailtext.one_line(head.folder, 200),
         date=_date(head.received),
         sender=line("from"),
         recipients=line("to"),
         subject=line("subject"),
         size=head.size,
-        flags=mime.clean(" ".join(head.flags), 200),
+        flags=mailtext.one_line(" ".join(head.flags), 200),
     )
 
 
@@ -178,7 +178,9 @@ def _text(entry: Entry, message: bytes, *, cut: bool) -> Text:
     body = "\n".join(texts)
     others = (part for part in inside if part not in shown and _is_attachment(part, bool(shown)))
     attachments = tuple(
-        Attachment(part.name, mime.clean(part.content_type, 100), mime.size_of(message, part))
+        Attachment(
+            part.name, mailtext.one_line(part.content_type, 100), mime.size_of(message, part)
+        )
         for part in others
     )
     return Text(entry, tuple(headers), body[:MOST_TEXT], attachments, cut or len(body) > MOST_TEXT)
