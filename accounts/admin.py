@@ -71,6 +71,28 @@ class OpeningForm(DoorForm):
         self.instance = self.open()
 
 
+class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Shows rows that the panel or its mail servers write. Nobody types them in, edits or deletes
+    them; what can be done with them are the class's actions.
+    """
+
+    # To count all rows takes longer than the page.
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody types it in."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Rows are not edited; actions are offered to those who might."""
+        may_act = obj is None and bool(self.actions)
+        return may_act and bool(super().has_change_permission(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What is deleted here would come again, or be missed in a report."""
+        return False
+
+
 class AddressSearch(admin.ModelAdmin):  # type: ignore[type-arg]
     """Finds by a whole address, or its beginning, and by domains as people write them."""
 

@@ -10,7 +10,7 @@ from django.db.models import Model, Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm
+from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm, ReadOnly
 from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from accounts.names import readable_domain
 from forwarding import removal
@@ -175,7 +175,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(Change)
-class ChangeAdmin(AddressSearch):
+class ChangeAdmin(ReadOnly, AddressSearch):
     """The outbox. Nothing is edited here; changes are moved by actions."""
 
     list_display = [
@@ -192,7 +192,6 @@ class ChangeAdmin(AddressSearch):
         *("key", "before", "after", "renews_password"),
     ]
     actions = ["apply_now", "take_back", "retry"]
-    show_full_result_count = False
 
     @admin.display(description=_("change"), ordering="key")
     def words(self, obj: Change) -> str:
@@ -235,15 +234,3 @@ class ChangeAdmin(AddressSearch):
         count = queryset.retry()
         transaction.on_commit(sweep.delay, robust=True)
         self.message_user(request, _("%d change(s) are tried again.") % count)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Only an edit of an object adds a change."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Changes are history."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Read-only; the actions stay."""
-        return obj is None and super().has_change_permission(request, obj)

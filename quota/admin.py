@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin import AddressSearch
+from accounts.admin import AddressSearch, ReadOnly
 from quota.archiving.admin import ArchiveAdmin, ArchiveJobAdmin, ArchiveRunAdmin
 from quota.fill import fill_of
 from quota.models import ALMOST, FULL, NEARLY, Guessing, MailboxUsage, Notice
@@ -26,29 +26,15 @@ __all__ = [
 ]
 
 
-class Told(AddressSearch):
+class Told(ReadOnly, AddressSearch):
     """Shows rows about accounts that nobody types in, found by address, name or domain."""
 
     list_select_related = ["account__domain"]
     search_fields = ["account__name__startswith", "account__domain__name__startswith"]
-    # To count all rows takes longer than the page.
-    show_full_result_count = False
 
     def at_address(self, local_part: str, domain: str) -> Q:
         """Find by the account's address."""
         return Q(account__name=local_part, account__domain__name__startswith=domain)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Mail servers tell of it, or the panel keeps it."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing of it is anybody's to change."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What is deleted here would come again."""
-        return False
 
 
 class FillFilter(admin.SimpleListFilter):
@@ -92,7 +78,7 @@ class NoticeAdmin(Told):
 
 
 @admin.register(Guessing)
-class GuessingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GuessingAdmin(ReadOnly):
     """Whose passwords are guessed at, and the way to lift what follows."""
 
     list_display = ["account", "wrong", "slowed_until", "refused_until", "told_at", "lift_asked_at"]
@@ -107,15 +93,3 @@ class GuessingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if queryset.order_by().lift():
             words = _("Within a minute the wrong passwords for %(name)s are forgotten.")
             messages.success(request, words % {"name": names})
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Mail servers tell of it; nobody types it in."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only the list is shown: its action is all there is to do."""
-        return obj is None and bool(super().has_change_permission(request))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What is deleted here would come again."""
-        return False

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
+from accounts.admin import ReadOnly
 from propagation.models import MailServer
 from quota.archiving import weekly
 from quota.archiving.words import to_operator
@@ -28,24 +29,6 @@ from quota.models import (
 )
 from quota.tasks import archive_server, do_archive_jobs, look_after_server_archives
 from quota.words import bytes_of, number
-
-
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What mail servers and customers tell: looked at, and moved by actions alone."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody types it in."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Read-only; the actions stay."""
-        return obj is None and bool(super().has_change_permission(request, obj))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What is deleted here would come again, or be missed in a report."""
-        return False
 
 
 @admin.register(Archive)
