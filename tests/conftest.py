@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import pytest
@@ -17,9 +18,11 @@ from hypothesis import settings as hypothesis_settings
 
 from accounts.models import Account, Customer, Domain, Plan, User
 from propagation.models import Change, ChangeState, MailServer
-from tests import factories
+from tests import factories, servers
 from tests.snapshot import Snapshot
 
+#: Characters of each server's logs that a failed test shows.
+LOG_TAIL = 4000
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
 
 
@@ -32,6 +35,17 @@ def tell(figure: str) -> None:
 hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis_settings.register_profile("soak", max_examples=5000, deadline=None, database=None)
 hypothesis_settings.load_profile("soak" if SOAK else "fixed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the mail servers logged last, if a test fails."""
+    report = yield
+    if report.failed:
+        for server in servers.running:
+            for name, text in server.log_files():
+                report.sections.append((f"{server.root.name}: {name}", text[-LOG_TAIL:]))
+    return report
 
 
 _DOMAINS = {"example.com": "sakura", "example.net": "sakura", "wakaba.example": "wakaba"}
