@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -23,6 +24,20 @@ from tests.snapshot import Snapshot
 
 #: Characters of each server's logs that a failed test shows.
 LOG_TAIL = 4000
+TESTS = Path(__file__).parent
+#: What takes longest: files and directories, the longest first.
+LONGEST = (
+    "e2e/test_kills",
+    "setup/test_run",
+    "bench/",
+    "mail/test_archive_soak",
+    "e2e/",
+    "browser/",
+    "mail/test_soak",
+    "mail/test_window",
+    "mailhost/policy/",
+    "mail/",
+)
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
 
 
@@ -35,6 +50,19 @@ def tell(figure: str) -> None:
 hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis_settings.register_profile("soak", max_examples=5000, deadline=None, database=None)
 hypothesis_settings.load_profile("soak" if SOAK else "fixed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files that take longest come first, so that no worker has one of them left alone.
+
+    It holds with --no-loadscope-reorder; by itself xdist puts files of few tests last.
+    """
+    items.sort(key=lambda item: _place(item.path.relative_to(TESTS).as_posix()))
+
+
+def _place(path: str) -> int:
+    return next((n for n, begin in enumerate(LONGEST) if path.startswith(begin)), len(LONGEST))
 
 
 @pytest.hookimpl(wrapper=True)
