@@ -11,7 +11,6 @@ from forwarding import routes
 from mailhost import grammar
 from propagation.progress import Progress, progress_of
 
-
 _ADDRESSES = (routes.End.MAILBOX, routes.End.FORWARD)
 
 

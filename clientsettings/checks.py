@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from clientsettings import profile
 
 
-@register(deploy=True)
+@register("profiles", deploy=True)
 def profile_certificate(**_options: Any) -> list[CheckMessage]:
     """Say what is wrong with PROFILE_CERTIFICATE and PROFILE_KEY."""
     if bool(settings.PROFILE_CERTIFICATE) != bool(settings.PROFILE_KEY):

@@ -93,7 +93,7 @@ INSTALLED_APPS = [
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
 # manual's old address; see panel.hosts.
-AT_HOSTED_DOMAINS = ["autoconfig", "autodiscover"]
+AT_HOSTED_DOMAINS = ["autoconfig", "autoconfig_well_known", "autodiscover"]
 MIDDLEWARE = [
     # Before the redirect to https: a hosted domain's old address leads straight to the panel's.
     "panel.hosts.HostedDomainMiddleware",

@@ -113,7 +113,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("mail/profile.mobileconfig", clients.apple_profile, name="apple_profile"),
     # Where Thunderbird and its kind look.
     path("mail/config-v1.1.xml", clients.autoconfig, name="autoconfig"),
-    path(".well-known/autoconfig/mail/config-v1.1.xml", clients.autoconfig, name="autoconfig"),
+    path(
+        ".well-known/autoconfig/mail/config-v1.1.xml",
+        clients.autoconfig,
+        name="autoconfig_well_known",
+    ),
     # Where Outlook looks, in the cases it has been seen to write.
     re_path(
         r"^[aA]uto[dD]iscover/[aA]uto[dD]iscover\.xml$", clients.autodiscover, name="autodiscover"
