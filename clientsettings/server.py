@@ -38,6 +38,11 @@ class Service:
     port: int
     implicit: bool
 
+    @property
+    def encryption(self) -> str:
+        """The kind of encryption, in the words of mail programs."""
+        return "SSL/TLS" if self.implicit else "STARTTLS"
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -55,9 +60,14 @@ class ServerSettings:
         """Return the port to take, of a protocol that is offered."""
         return next(iter(self.of(protocol)), None)
 
+    def offered(self) -> list[tuple[Protocol, Service, list[Service]]]:
+        """Return each protocol there is with the port to take, and the others it has."""
+        found = [(protocol, self.of(protocol)) for protocol in Protocol]
+        return [(protocol, first[0], first[1:]) for protocol, first in found if first]
+
     def best_of_each(self) -> list[Service]:
         """Return the port to take of each protocol that is offered, in the order to try them."""
-        return [service for protocol in Protocol if (service := self.best(protocol))]
+        return [best for _protocol, best, _others in self.offered()]
 
 
 def settings_of(domain: Domain) -> ServerSettings:
