@@ -131,7 +131,7 @@ def help_mail_program(request: HttpRequest) -> HttpResponse:
 
 def setup_link(address: str) -> str:
     """Return the open page for an address, to be written into a QR code."""
-    return f"{settings.PANEL_URL}{reverse('setup')}?{urlencode({ADDRESS: address})}"
+    return f"{settings.PANEL_URL}{reverse('setup')}?{urlencode({ADDRESS: address}, safe='@')}"
 
 
 def _server(name: str, hosted: Domain | None) -> ServerSettings | None:

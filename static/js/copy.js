@@ -4,6 +4,12 @@ for (const button of document.querySelectorAll("button[data-copies], button[data
   button.hidden = false;
 }
 
+/* What a screen reader says of it. */
+const said = document.createElement("p");
+said.className = "unseen";
+said.setAttribute("role", "status");
+document.body.append(said);
+
 /* navigator.clipboard is there by https alone; the older way works by http, too. */
 async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
@@ -31,7 +37,9 @@ document.addEventListener("click", async (event) => {
   }
   const words = button.textContent;
   if (button.dataset.done === words) return;
-  button.textContent = button.dataset.done;
-  button.setAttribute("aria-live", "polite");
-  setTimeout(() => { button.textContent = words; }, 2000);
+  button.textContent = said.textContent = button.dataset.done;
+  setTimeout(() => {
+    button.textContent = words;
+    said.textContent = "";
+  }, 2000);
 });
