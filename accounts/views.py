@@ -11,6 +11,9 @@ from django.contrib.auth.views import LoginView
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -87,7 +90,8 @@ def user_manager(
             form = with_generated_password(form, OpenAccountForm, domain=domain, by=request.user)
             taken = names.possible_name(request.POST.get("taken", ""))
         elif form.is_valid() and (account := form.save()):
-            messages.success(request, will_work(account))
+            words = will_work(account)
+            messages.success(request, with_settings(words, domain, account.name))
             return redirect("user_manager", domain.name)
     return render_user_manager(
         request, domain, form, reach=reach, fills=fills, offer=offer, taken=taken, mailbox=mailbox
@@ -178,6 +182,12 @@ def will_work(account: Account) -> str:
         "address": account,
         "time": clock(account.server),
     }
+
+
+def with_settings(words: str, domain: Domain, local_part: str) -> SafeString:
+    """Return news of an address, followed by the way to what a mail program needs for it."""
+    path = reverse("client_settings", args=[domain.name, local_part])
+    return format_html('{} <a href="{}">{}</a>', words, path, _("Mail program settings"))
 
 
 def _page(domain: Domain, listing: ListForm, number: str | None) -> Page[Any]:

@@ -148,6 +148,32 @@ class RouteMap:
             address for address in sorted(self._expansion(start)) if self._end(address) == End.LIST
         ]
 
+    def mailbox_behind(self, start: str) -> str:
+        """Return the one mailbox in which all mail for `start` ends; "" if there is none.
+
+        That is the mailbox which Dovecot opens to who logs in as `start` (its password_query,
+        in mailhost/render). A mailing list or a catch-all on the way leads to none.
+        """
+        ends: set[str] = set()
+        seen: set[str] = set()
+        open_ends = [start]
+        while open_ends:
+            address = open_ends.pop()
+            if address in seen:
+                continue
+            seen.add(address)
+            stop = self.stops.get(address)
+            if stop is None or stop.end != End.FORWARD:
+                ends.add(address)
+                continue
+            for to in stop.leads_to:
+                if to == address or to.startswith("@"):
+                    ends.add(address)
+                else:
+                    open_ends.append(to)
+        [end, *others] = ends
+        return end if not others and self._end(end) == End.MAILBOX else ""
+
     def _takes_mail(self, address: str) -> bool:
         stop = self.stops.get(address)
         keeps_copy = stop is not None and address in stop.leads_to

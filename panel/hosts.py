@@ -1,9 +1,12 @@
 """Which host names the panel answers to.
 
 The panel itself has one address (PANEL_URL, and ALLOWED_HOSTS beside it). Every
-hosted domain answers too, but only at the address that the manual gives,
-/cgi-bin/plusmail, which leads to the panel and takes nothing from the query string:
-the old program could be given a password there (CVE-2000-0074).
+hosted domain answers too, but only at the few addresses of settings.AT_HOSTED_DOMAINS:
+the one that the manual gives, /cgi-bin/plusmail, which leads to the panel and takes nothing
+from the query string (the old program could be given a password there, CVE-2000-0074), and
+those at which mail programs look for their settings. These views are called from here, past
+all other middleware: no session, no cookie, no redirect to a name of the customer's that has no
+certificate, and no word to browsers (HSTS) about names that are the customer's.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseNotFound
 from django.http.request import split_domain_port, validate_host
+from django.urls import Resolver404, resolve
 
 from accounts.models import Domain
 from panel.views import to_the_panel
@@ -35,11 +39,12 @@ class HostedDomainMiddleware:
         host, _port = split_domain_port(request.META.get("HTTP_HOST", ""))
         if validate_host(host, panel_hosts()):
             return self.get_response(request)
-        if not _is_hosted(host):
+        domain = Domain.objects.at_host(host) if host else None
+        if domain is None:
             return HttpResponseBadRequest()
         if request.path.rstrip("/") == OLD_ADDRESS:
             return to_the_panel(request)
-        return HttpResponseNotFound()
+        return _answer_at(domain, request)
 
 
 def panel_hosts() -> list[str]:
@@ -59,6 +64,13 @@ def client_address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
-def _is_hosted(host: str) -> bool:
-    """Whether a domain on record, or www. of it, was asked for."""
-    return bool(host) and Domain.objects.filter(name=host.removeprefix("www.")).exists()
+def _answer_at(domain: Domain, request: HttpRequest) -> HttpResponse:
+    """Answer with the view that is open at hosted domains, telling it which one was asked."""
+    try:
+        match = resolve(request.path_info)
+    except Resolver404:
+        return HttpResponseNotFound()
+    if match.url_name not in settings.AT_HOSTED_DOMAINS:
+        return HttpResponseNotFound()
+    answer: HttpResponse = match.func(request, *match.args, hosted=domain, **match.kwargs)
+    return answer

@@ -23,7 +23,7 @@ from accounts.languages import is_own_path
 from accounts.models import Account, Domain
 from accounts.names import readable_address
 from accounts.roles import in_domain, may_take_back, require_self_service
-from accounts.views import Fills, Offer, Offered, Reach, render_user_manager
+from accounts.views import Fills, Offer, Offered, Reach, render_user_manager, with_settings
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from forwarding.models import MailingList
@@ -187,7 +187,7 @@ def use_assistant(
             )
             time = clock(domain.server)
             values = {"address": address, "name": account.name, "time": time}
-            messages.success(request, words % values)
+            messages.success(request, with_settings(words % values, domain, wanted))
             return redirect("user_manager", domain.name)
     return render_user_manager(
         request,

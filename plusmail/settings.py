@@ -56,6 +56,17 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- What customers are told ----------------------------------------------
+# The mail servers' ports for mail programs; 0: none. clientsettings/server.py makes of them what
+# pages and mail programs are told.
+POP3_PORT_SHOWN = env.int("POP3_PORT_SHOWN", default=110)
+POP3S_PORT_SHOWN = env.int("POP3S_PORT_SHOWN", default=995)
+IMAP_PORT_SHOWN = env.int("IMAP_PORT_SHOWN", default=143)
+IMAPS_PORT_SHOWN = env.int("IMAPS_PORT_SHOWN", default=993)
+SUBMISSION_PORT_SHOWN = env.int("SUBMISSION_PORT_SHOWN", default=587)
+SUBMISSIONS_PORT_SHOWN = env.int("SUBMISSIONS_PORT_SHOWN", default=465)
+# What signs Apple profiles: files with a certificate and its chain, and its key; empty: unsigned.
+PROFILE_CERTIFICATE = env.str("PROFILE_CERTIFICATE", default="")
+PROFILE_KEY = env.str("PROFILE_KEY", default="")
 # The mail servers' ports for FTP and SFTP; 0: none.
 FTP_PORT_SHOWN = env.int("FTP_PORT_SHOWN", default=21)
 SFTP_PORT_SHOWN = env.int("SFTP_PORT_SHOWN", default=2222)
@@ -77,8 +88,12 @@ INSTALLED_APPS = [
     "forwarding",
     "quota",
     "remotemail",
+    "clientsettings",
     "panel",
 ]
+# What also answers at a hosted domain's own name, without session or cookie, besides the
+# manual's old address; see panel.hosts.
+AT_HOSTED_DOMAINS = ["autoconfig", "autoconfig_well_known", "autodiscover"]
 MIDDLEWARE = [
     # Before the redirect to https: a hosted domain's old address leads straight to the panel's.
     "panel.hosts.HostedDomainMiddleware",

@@ -3,11 +3,13 @@ another."""
 
 from django.contrib import admin
 from django.contrib.auth import views as auth
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.cache import never_cache
 
 from accounts import ftp, languages
 from accounts import views as accounts
+from clientsettings import pages as client_pages
+from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
 from panel import views as panel
@@ -85,6 +87,18 @@ of_a_domain: list[URLPattern | URLResolver] = [
     ),
     path("archives/<int:archive_id>/delete/", archiving.archive_delete, name="archive_delete"),
     path("archives/jobs/<int:job_id>/", archiving.archive_job, name="archive_job"),
+    path("settings/", client_pages.domain_settings, name="domain_settings"),
+    path("settings/<str:local_part>/", client_pages.client_settings, name="client_settings"),
+    path(
+        "settings/<str:local_part>/print/",
+        client_pages.client_settings_sheet,
+        name="client_settings_sheet",
+    ),
+    path(
+        "settings/<str:local_part>/qr.svg",
+        client_pages.client_settings_qr,
+        name="client_settings_qr",
+    ),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -94,6 +108,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("help/sending", quota.help_sending, name="help_sending"),
     path("help/mailbox", mailboxes.help_mailbox, name="help_mailbox"),
     path("help/remote-mail", remote.help_remote_mail, name="help_remote_mail"),
+    path("help/mail-program", clients.help_mail_program, name="help_mail_program"),
+    path("mail/setup", clients.setup, name="setup"),
+    path("mail/profile.mobileconfig", clients.apple_profile, name="apple_profile"),
+    # Where Thunderbird and its kind look.
+    path("mail/config-v1.1.xml", clients.autoconfig, name="autoconfig"),
+    path(
+        ".well-known/autoconfig/mail/config-v1.1.xml",
+        clients.autoconfig,
+        name="autoconfig_well_known",
+    ),
+    # Where Outlook looks, in the cases it has been seen to write.
+    re_path(
+        r"^[aA]uto[dD]iscover/[aA]uto[dD]iscover\.xml$", clients.autodiscover, name="autodiscover"
+    ),
     path("leave/<int:list_id>/<str:token>", forwarding.leave_list, name="leave_list"),
     path("login/", accounts.PanelLoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),

@@ -63,6 +63,11 @@ class Ports:
         """Return the ports that will be taken, the mail servers' among them or not."""
         return asdict(self) if with_servers else {"web": self.web}
 
+    def shown(self) -> dict[str, int]:
+        """Return the ports that customers are told, for their programs."""
+        names = ("pop3", "pop3s", "imap", "imaps", "submission", "submissions", "ftp", "sftp")
+        return {name: getattr(self, name) for name in names}
+
     def check_free(self, *, with_servers: bool) -> None:
         """Raise Refused for the first port that something else has, or that is wanted twice."""
         wanted = self.by_name(with_servers=with_servers)
@@ -170,8 +175,7 @@ def environment(
     ours = {
         "DEMO": "1",
         "PANEL_URL": f"http://{HOST}:{ports.web}",
-        "FTP_PORT_SHOWN": str(ports.ftp),
-        "SFTP_PORT_SHOWN": str(ports.sftp),
+        **{f"{setting(name)}_SHOWN": str(port) for name, port in ports.shown().items()},
         "PROPAGATION_DELAY": "60",
         "SWEEP_SECONDS": "10",
     }

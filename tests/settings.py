@@ -44,6 +44,8 @@ _wanted = {
     "SWEEP_SECONDS": "60",
     "MAILHOST_ROOT": "",
     "REMOTE_MAIL_DOORS": "",
+    "PROFILE_CERTIFICATE": "",
+    "PROFILE_KEY": "",
     "MAIL_ACCESS_DAYS": "365",
     "TRASH_DAYS": "14",
     "DESTINATIONS_PER_ADDRESS": "20",

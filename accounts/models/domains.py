@@ -18,6 +18,10 @@ from mailhost import grammar
 from mailhost.records import HostedDomain
 from propagation.models import Change, MailServer, one_at_a_time
 
+# What may stand before a domain's name in the address of a request: mail programs look for their
+# settings there (Thunderbird's autoconfig, Outlook's autodiscover).
+HOST_PREFIXES = ("www.", "autoconfig.", "autodiscover.")
+
 
 class DomainQuerySet(models.QuerySet["Domain"]):
     """Which domains, and how one comes to be."""
@@ -31,6 +35,18 @@ class DomainQuerySet(models.QuerySet["Domain"]):
     def of_login(self, user_id: int) -> DomainQuerySet:
         """Return the domains of the customer whose login this is."""
         return self.filter(customer__user=user_id)
+
+    def at_host(self, host: str) -> Domain | None:
+        """Return the domain at whose own name, or at one before it, a request came in."""
+        names = [host, *(host.removeprefix(first) for first in HOST_PREFIXES)]
+        found = self.filter(name__in=set(names)).for_settings()
+        # Where both autoconfig.example.com and example.com are hosted, the name in full.
+        return max(found, key=lambda domain: len(domain.name), default=None)
+
+    def for_settings(self) -> DomainQuerySet:
+        """Fetch what says which server a mail program is to be told, and nothing else."""
+        wanted = "name", "certificate_until", "server", "server__name"
+        return self.select_related("server").only(*wanted)
 
     def open(
         self,

@@ -6,6 +6,7 @@ With PICTURES=DIRECTORY in the environment the pages are also photographed into 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from playwright.sync_api import expect
 
 from mailhost.lists.leaving import token
 from standalone.demo_mail import send_demo_mail
@@ -227,6 +229,12 @@ def own_password_refused(visitor: Visitor, scene: Scene) -> None:
     visitor.page.click("main form .actions button")
 
 
+def all_steps_open(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/settings/tanaka/")
+    for program in visitor.page.locator(".programs summary").all():
+        program.click()
+
+
 # By who sees it: a name for the picture, and the way there.
 PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
     "": {
@@ -238,6 +246,10 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "leave": opens("{scene.link}"),
         "leave-wrong": opens("{scene.link}x"),
         "help-mailbox": opens("/help/mailbox"),
+        "help-mail-program": opens("/help/mail-program"),
+        "setup": opens("/mail/setup"),
+        "setup-refused": opens("/mail/setup?emailaddress=info"),
+        "setup-address": opens(f"/mail/setup?emailaddress={'n' * 60}@{LONG}"),
     },
     "sakura": {
         "domains": opens("/domains/"),
@@ -274,6 +286,12 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "mailboxes": opens(f"{COM}/mailboxes/"),
         "mailboxes-long": opens(f"/domains/{LONG}/mailboxes/"),
         "cancel": opens(f"{COM}/changes/{{scene.pending}}/cancel/"),
+        "settings": opens(f"{COM}/settings/"),
+        "settings-refused": opens(f"{COM}/settings/?address=nobody"),
+        "settings-address": all_steps_open,
+        "settings-several": opens(f"{COM}/settings/sales/"),
+        "settings-long": opens(f"/domains/{LONG}/settings/{LONG_NAME}/"),
+        "settings-sheet": opens(f"{COM}/settings/tanaka/print/"),
         "own-password": opens("/login/password/"),
         "own-password-refused": own_password_refused,
         "404": opens("/domains/wakaba.example/"),
@@ -336,3 +354,43 @@ def test_menus_open_within_the_smallest_screen(scene: Scene, visit: Visit) -> No
     for menu in ("nav.side summary", ".bar .choice summary"):
         visitor.page.click(menu)
         assert visitor.page.evaluate(CHECKS, "ja") == []
+
+
+def test_values_are_copied_by_a_button_and_the_steps_open(scene: Scene, visit: Visit) -> None:
+    visitor = visit(scene.panel.url, "en", permissions=["clipboard-read", "clipboard-write"])
+    visitor.log_in("sakura", scene.panel.logins["sakura"])
+    visitor.go(f"{COM}/settings/tanaka/")
+    page = visitor.page
+    for value, text in (("incoming", SERVER), ("login", "tanaka@example.com")):
+        button = page.locator(f"button[data-copies={value}]")
+        button.click()
+        expect(button).to_have_text("Copied")
+        assert page.evaluate("navigator.clipboard.readText()") == text
+    expect(page.locator("#thunderbird ol")).to_be_hidden()
+    page.click("#thunderbird summary")
+    expect(page.locator("#thunderbird ol")).to_be_visible()
+    # As a browser that has no clipboard by plain http: the older way.
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    button = page.locator("button[data-copies=outgoing]")
+    button.click()
+    expect(button).to_have_text("Copied")
+    assert visitor.trouble() == []
+
+
+def test_settings_are_there_without_javascript_and_on_paper(scene: Scene, visit: Visit) -> None:
+    visitor = visit(scene.panel.url, java_script_enabled=False)
+    visitor.log_in("sakura", scene.panel.logins["sakura"])
+    visitor.go(f"{COM}/users/")
+    visitor.row("tanaka").get_by_role("link", name="メールソフトの設定").click()
+    page = visitor.page
+    expect(page.locator("#login")).to_have_text("tanaka@example.com")
+    expect(page.locator("button[data-copies]").first).to_be_hidden()
+    page.click("#becky summary")
+    expect(page.locator("#becky ol")).to_be_visible()
+    page.get_by_role("link", name="印刷用のページ").click()
+    page.emulate_media(media="print")
+    expect(page.locator(".sheet")).to_contain_text("tanaka@example.com")
+    expect(page.locator(".sheet img.qr")).to_be_visible()
+    for left_out in (".bar", ".side", "a.button"):
+        expect(page.locator(left_out).first).to_be_hidden()
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1

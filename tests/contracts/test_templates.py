@@ -54,6 +54,7 @@ def test_template_has_nothing_inline(path: Path) -> None:
 def test_no_code_of_ours_marks_text_as_safe() -> None:
     for app in (
         "accounts",
+        "clientsettings",
         "forwarding",
         "panel",
         "propagation",

@@ -30,6 +30,12 @@ FOR_EVERYBODY = {
     "help_mailbox",
     "help_sending",
     "help_remote_mail",
+    "help_mail_program",
+    "setup",
+    "apple_profile",
+    "autoconfig",
+    "autoconfig_well_known",
+    "autodiscover",
     "old_address",
     "login",
     "logout",
@@ -40,13 +46,27 @@ FOR_EVERYBODY = {
 # Open to whoever holds a signed link; tests/forwarding/test_leaving.py has them.
 BY_SIGNED_LINK = {"leave_list"}
 # Pages about an object on which nothing can be sent.
-READ_ONLY = {"archive", "archive_message", "archive_download", "archive_job"}
+READ_ONLY = {
+    "archive",
+    "archive_message",
+    "archive_download",
+    "archive_job",
+    "client_settings",
+    "client_settings_sheet",
+    "client_settings_qr",
+}
 # Of those for everybody, the ones that a stranger may see as well.
 WITHOUT_A_LOGIN = {
     "healthz",
     "help_mailbox",
     "help_sending",
     "help_remote_mail",
+    "help_mail_program",
+    "setup",
+    "apple_profile",
+    "autoconfig",
+    "autoconfig_well_known",
+    "autodiscover",
     "old_address",
     "login",
     "logout",
@@ -101,6 +121,7 @@ def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
         "domain": "example.com",
         "account_id": account.pk,
         "forwarding_id": forwarding.pk,
+        "local_part": "tanaka",
         "list_id": factories.make_list(cast.com, "club", "tanaka@example.com").pk,
         "archive_id": archive.pk,
         "number": 1,

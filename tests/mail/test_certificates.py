@@ -3,65 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
 from mailhost.host import CertificateState, Host
+from tests.mail.certificates import Key, fill, install, self_signed
 from tests.mail.conftest import Site
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.servers
 
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-
-def _pem(key: Key) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _certificate(name: str, key: Key, days: float = 90, names: bool = True) -> x509.Certificate:
-    now = datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=2))
-        .not_valid_after(now + timedelta(days=days))
-    )
-    if names:
-        alternative = x509.SubjectAlternativeName([x509.DNSName(name)])
-        builder = builder.add_extension(alternative, critical=False)
-    return builder.sign(key, hashes.SHA256())
-
-
-def _fill(site: Site, certificate: x509.Certificate | bytes, key: Key | bytes) -> Path:
-    """Put files where an ACME client would."""
-    directory = site.server.root / "certs" / site.domain
-    directory.mkdir(exist_ok=True)
-    chain = certificate if isinstance(certificate, bytes) else certificate.public_bytes(_PEM)
-    (directory / "fullchain.pem").write_bytes(chain)
-    (directory / "privkey.pem").write_bytes(key if isinstance(key, bytes) else _pem(key))
-    return directory
-
-
-_PEM, _DER = serialization.Encoding.PEM, serialization.Encoding.DER
-
-
-def _install(site: Site) -> CertificateState:
-    with site.server.host.lock():
-        return site.server.host.install_certificates()[site.domain]
+_DER = serialization.Encoding.DER
 
 
 def _shown(site: Site, name: str) -> set[bytes]:
@@ -77,9 +32,9 @@ def _shown(site: Site, name: str) -> set[bytes]:
 def test_domains_certificate_is_shown_by_both_servers(site: Site) -> None:
     own = _shown(site, site.domain)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(site.domain, key)
-    _fill(site, certificate, key)
-    state = _install(site)
+    certificate = self_signed(site.domain, key)
+    fill(site, certificate, key)
+    state = install(site)
     assert state == CertificateState(certificate.not_valid_after_utc)
     wanted = {certificate.public_bytes(_DER)}
     assert wait_for(lambda: _shown(site, site.domain) == wanted)
@@ -90,33 +45,33 @@ def test_domains_certificate_is_shown_by_both_servers(site: Site) -> None:
 def test_renewed_certificate_takes_the_old_ones_place(site: Site) -> None:
     for days in (10, 90):
         key = rsa.generate_private_key(65537, 2048)
-        certificate = _certificate(site.domain, key, days)
-        _fill(site, certificate, key)
-        _install(site)
+        certificate = self_signed(site.domain, key, days)
+        fill(site, certificate, key)
+        install(site)
     assert wait_for(lambda: _shown(site, site.domain) == {certificate.public_bytes(_DER)})
 
 
 def test_nothing_new_touches_neither_server(site: Site) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    _fill(site, _certificate(site.domain, key), key)
-    _install(site)
+    fill(site, self_signed(site.domain, key), key)
+    install(site)
     before = (site.server.root / "etc/dovecot/sni.conf").stat().st_mtime_ns
-    assert _install(site).problem == ""
+    assert install(site).problem == ""
     assert (site.server.root / "etc/dovecot/sni.conf").stat().st_mtime_ns == before
 
 
 def _bad(case: str, domain: str) -> tuple[x509.Certificate | bytes, Key | bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
-    good = _certificate(domain, key)
+    good = self_signed(domain, key)
     small = rsa.generate_private_key(65537, 1024)  # noqa: S505 (the point)
     cases: dict[str, tuple[x509.Certificate | bytes, Key | bytes]] = {
-        "is not for": (_certificate("other.example.com", key), key),
+        "is not for": (self_signed("other.example.com", key), key),
         "key is not": (good, ec.generate_private_key(ec.SECP256R1())),
-        "expired": (_certificate(domain, key, days=-1), key),
-        "names no host": (_certificate(domain, key, names=False), key),
+        "expired": (self_signed(domain, key, days=-1), key),
+        "names no host": (self_signed(domain, key, names=False), key),
         "cannot be read": (b"-----BEGIN CERTIFICATE-----\nhalf a fi", key),
         "cannot be read: ": (good, b""),
-        "OpenSSL refuses": (_certificate(domain, small), small),
+        "OpenSSL refuses": (self_signed(domain, small), small),
     }
     return cases[case]
 
@@ -135,8 +90,8 @@ def _bad(case: str, domain: str) -> tuple[x509.Certificate | bytes, Key | bytes]
 )
 def test_bad_certificate_is_left_out_with_the_reason(site: Site, case: str) -> None:
     own = _shown(site, "mail1.plusmail.test")
-    _fill(site, *_bad(case, site.domain))
-    state = _install(site)
+    fill(site, *_bad(case, site.domain))
+    state = install(site)
     assert case in state.problem
     assert state.not_after is None
     assert _shown(site, site.domain) == own
@@ -146,11 +101,11 @@ def test_bad_certificate_is_left_out_with_the_reason(site: Site, case: str) -> N
 
 def test_broken_renewal_leaves_the_good_one_in_service(site: Site) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(site.domain, key)
-    _fill(site, certificate, key)
-    _install(site)
-    _fill(site, b"", b"")
-    state = _install(site)
+    certificate = self_signed(site.domain, key)
+    fill(site, certificate, key)
+    install(site)
+    fill(site, b"", b"")
+    state = install(site)
     assert state.problem
     assert state.not_after == certificate.not_valid_after_utc
     site.server.stop()
@@ -161,9 +116,9 @@ def test_broken_renewal_leaves_the_good_one_in_service(site: Site) -> None:
 def test_certificate_that_expired_is_no_longer_shown(site: Site) -> None:
     own = _shown(site, site.domain)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(site.domain, key, days=5)
-    _fill(site, certificate, key)
-    _install(site)
+    certificate = self_signed(site.domain, key, days=5)
+    fill(site, certificate, key)
+    install(site)
     assert wait_for(lambda: _shown(site, site.domain) == {certificate.public_bytes(_DER)})
     later = Host(site.server.root, lambda: datetime.now(UTC) + timedelta(days=6))
     with later, later.lock():
@@ -175,7 +130,7 @@ def test_certificate_that_expired_is_no_longer_shown(site: Site) -> None:
 
 def test_keys_are_closed_to_all_but_root(site: Site) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    _fill(site, _certificate(site.domain, key), key)
-    _install(site)
+    fill(site, self_signed(site.domain, key), key)
+    install(site)
     for path in (*(site.server.root / "tls").rglob("*.pem"), site.server.root / "maps/sni.lmdb"):
         assert path.stat().st_mode & 0o077 == 0, path

@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from accounts import trash
 from accounts.models import Account, DeletedAccount, Domain
+from clientsettings import addresses
 from forwarding import assistant, removal
 from mailhost.host import Host
 from mailhost.instance import missing_programs
@@ -95,6 +96,41 @@ def test_account_and_address_work_once_they_are_applied(site: Site) -> None:
     site.running.deliver("info@example.com", text="the first message")
     assert site.running.got("myinfo", "the first message")
     assert site.running.can_log_in("info@example.com")
+
+
+def test_login_that_the_settings_promise_is_the_one_that_dovecot_takes(site: Site) -> None:
+    com, net = site.cast.com, site.cast.net
+    for name in ("tanaka", "suzuki", "kato"):
+        factories.make_account(com, name)
+    leads: dict[str, tuple[str, ...]] = {
+        "one": ("tanaka@example.com",),
+        "deep": ("one@example.com",),
+        "both-ways": ("one@example.com", "tanaka@example.com"),
+        "two": ("tanaka@example.com", "suzuki@example.com"),
+        "away": ("x@outside.example",),
+        "mixed": ("tanaka@example.com", "x@outside.example"),
+        "kato": ("kato@example.com", "tanaka@example.com"),
+        "via-a-copy": ("kato@example.com",),
+        "suzuki": ("x@outside.example",),
+        "via-one-led-away": ("suzuki@example.com",),
+        "caught": ("nobody@example.com",),
+        "to-a-list": ("club@example.com",),
+        "": ("tanaka@example.com",),
+    }
+    factories.make_list(com, "club", "tanaka@example.com")
+    for local_part, destinations in leads.items():
+        factories.make_forward(com, local_part, *destinations)
+    site.apply()
+    names = [*filter(None, leads), "tanaka", "club", "nobody", "postmaster", "abuse", "example"]
+    promised = set()
+    for domain, name in [*((com, name) for name in names), (net, "example"), (net, "abuse")]:
+        own = addresses.find(domain, name)
+        address = f"{name}@{domain.name}"
+        if own is not None and own.account is not None:
+            promised.add(address)
+        assert site.running.can_log_in(address) == (address in promised), address
+    assert promised >= {f"{name}@example.com" for name in ("one", "deep", "both-ways", "kato")}
+    assert not promised & {f"{name}@example.com" for name in ("two", "mixed", "caught", "club")}
 
 
 def test_old_password_stops_working_when_the_new_one_counts(site: Site) -> None:
