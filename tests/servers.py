@@ -369,6 +369,7 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
             "imap_port": imap,
             "imaps_port": imaps,
             "ftp_port": 0,
+            "webmail_port": 0,
             "sftp_port": 0,
             "panel_imap_port": panel,
             "slow_guessing": False,

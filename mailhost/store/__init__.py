@@ -154,6 +154,15 @@ class Store(Database):
         query = "SELECT 1 FROM mailbox WHERE mailbox_id = ? AND state = 'closing'"
         return self._db.execute(query, (mailbox_id,)).fetchone() is not None
 
+    def webmail(self) -> dict[str, str]:
+        """Return the domains that are to have webmail, each with its owner; "": not known."""
+        found = {}
+        for entry in self.records.of_kind("webmail"):
+            domain = self.records.get(f"domain:{entry.key.partition(':')[2]}")
+            if isinstance(domain, HostedDomain):
+                found[domain.name] = domain.owner
+        return found
+
     def hosted(self, domain: str) -> bool:
         """Say whether this server takes the domain's mail."""
         return self.lines.at("domains", domain) is not None
