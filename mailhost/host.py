@@ -112,9 +112,7 @@ class Host:
 
     @cached_property
     def _settler(self) -> Settler:
-        return Settler(
-            self.paths, self._store, self._maps, self._doveadm, self._ftp, self._sites
-        )
+        return Settler(self.paths, self._store, self._maps, self._doveadm, self._ftp, self._sites)
 
     @cached_property
     def _sites(self) -> Sites:

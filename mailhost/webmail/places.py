@@ -20,6 +20,7 @@ READABLE = (
     "/etc/roundcube/",
     "/usr/share/php/",
     "/usr/share/javascript/",
+    "/usr/share/nodejs/",
     "/usr/share/misc/",
     "/etc/mime.types",
 )

@@ -56,7 +56,8 @@ class Sites:
         """Return the domains that are served, in the order of names."""
         if not is_directory(self._sites):
             return []
-        return sorted(name for name in os.listdir(self._sites) if grammar.DOMAIN.match(name))
+        names = (path.name for path in self._sites.iterdir())
+        return sorted(name for name in names if grammar.DOMAIN.match(name))
 
     def settle(self, wanted: Mapping[str, str], now: datetime) -> None:
         """Serve exactly these domains; of each its owner, "" if unknown. Safe to repeat."""
@@ -73,8 +74,9 @@ class Sites:
         """Yield the settings of removed webmails, the oldest first."""
         if not is_directory(self._kept):
             return
-        found = [(match, self._kept / match[0]) for match in map(_KEPT.match, os.listdir(self._kept)) if match]
-        for match, path in sorted(found, key=lambda item: (item[0][3], item[1])):
+        found = [(_KEPT.match(path.name), path) for path in self._kept.iterdir()]
+        known = [(match, path) for match, path in found if match]
+        for match, path in sorted(known, key=lambda item: (item[0][3], item[1])):
             removed_at = datetime.strptime(match[3], _TIME).replace(tzinfo=UTC)
             yield Kept(path, match[1], match[2], removed_at)
 
