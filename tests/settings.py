@@ -46,6 +46,8 @@ _wanted = {
     "REMOTE_MAIL_DOORS": "",
     "MAIL_ACCESS_DAYS": "365",
     "TRASH_DAYS": "14",
+    "WEBMAIL_URL": "http://{domain}/webmail/",
+    "WEBMAIL_KEPT_DAYS": "14",
     "DESTINATIONS_PER_ADDRESS": "20",
     "TIME_ZONE": "Asia/Tokyo",
     "EMAIL_URL": "",

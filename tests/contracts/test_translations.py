@@ -22,6 +22,7 @@ SOURCES = [
     "propagation",
     "quota",
     "remotemail",
+    "webmail",
     "templates",
 ]
 PLACES = re.compile(r"%\((\w+)\)[sd]|%[sd%]")
