@@ -72,7 +72,7 @@ class Settler:
             self._restore(mailbox_id)
         self._flush()
         self._write_ftp()
-        self._sites.settle(self._store.webmail(), datetime.now(UTC))
+        self._sites.settle(self._store.webmail(), self._store.about, datetime.now(UTC))
         self.at("flushed")
         problem = self._kick()
         self.at("kicked")

@@ -350,7 +350,9 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
 
     With a `name` its root is called so, in a directory of its own, as in MAILHOST_ROOT.
     """
-    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, policy, *webmail = free_ports(11)
+    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, policy, *webmail = free_ports(
+        11
+    )
     # The servers' users have to get through, which pytest's own directories do not allow.
     made = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
     root = made / name

@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,16 +59,26 @@ class Sites:
         names = (path.name for path in self._sites.iterdir())
         return sorted(name for name in names if grammar.DOMAIN.match(name))
 
-    def settle(self, wanted: Mapping[str, str], now: datetime) -> None:
-        """Serve exactly these domains; of each its owner, "" if unknown. Safe to repeat."""
-        there = set(self.domains())
-        for domain in sorted(there - wanted.keys()):
+    def settle(
+        self, wanted: Collection[str], about: Callable[[str], tuple[str, int]], now: datetime
+    ) -> None:
+        """Serve exactly these domains. Safe to repeat.
+
+        `about` says of a domain that is new its owner ("": not known), and how many bytes a
+        message of its accounts may have.
+        """
+        there = self.domains()
+        if there == wanted:
+            return
+        for domain in sorted(set(there).difference(wanted)):
             self._put_away(domain, now)
         if wanted and not is_directory(self._sites):
             # A server of an earlier version: init makes the directories.
             return
-        for domain in sorted(wanted.keys() - there):
-            self._put(domain, wanted[domain])
+        for domain in sorted(set(wanted).difference(there)):
+            owner, message_bytes = about(domain)
+            self.say_limit(domain, message_bytes)
+            self._put(domain, owner)
 
     def kept(self) -> Iterator[Kept]:
         """Yield the settings of removed webmails, the oldest first."""

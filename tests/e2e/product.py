@@ -308,8 +308,9 @@ def product(
 ) -> Iterator[Product]:
     """Make an installation, start these parts of it, and end everything afterwards.
 
-    `mail` runs a Postfix and a Dovecot for it, `webmail` Roundcube as well, `demo` loads the demo's data and has it
-    applied, `delay` is PROPAGATION_DELAY in seconds; `settings` go into the environment.
+    `mail` runs a Postfix and a Dovecot for it, `webmail` Roundcube as well, `demo` loads the
+    demo's data and has it applied, `delay` is PROPAGATION_DELAY in seconds; `settings` go into
+    the environment.
     A page that ended in an error fails the test, unless it is not `faultless` on purpose.
     """
     base = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/tmp"))

@@ -229,7 +229,9 @@ def test_records_are_those_that_stay(live: Domain, net: Domain) -> None:
     source = source_of(KEY)
     assert list(source.records(live.server)) == [Record("example.net")]
     assert source.record(live.server, KEY) is None
-    assert source.record(factories.make_server("mail2.plusmail.test"), "webmail:example.net") is None
+    assert (
+        source.record(factories.make_server("mail2.plusmail.test"), "webmail:example.net") is None
+    )
 
 
 def test_database_holds_one_webmail_per_domain(com: Domain) -> None:
