@@ -34,6 +34,8 @@ $config['login_rate_limit'] = 0;
 // --- The mail server, on listeners that are this program's alone. They are told the visitor's
 // address (the plugin, and XCLIENT), and open no way for other mail from there.
 $config['imap_host'] = '127.0.0.1:{{ webmail_imap_port }}';
+// Roundcube's own IMAP, but for messages that would cost it all its memory (the plugin).
+$config['storage_driver'] = 'guarded';
 $config['smtp_host'] = '127.0.0.1:{{ webmail_submission_port }}';
 $config['smtp_user'] = '%u';
 $config['smtp_pass'] = '%p';

@@ -1,5 +1,7 @@
 <?php
 
+require_once __DIR__ . '/rcube_guarded.php';
+
 /**
  * What webmail needs of PLUSMAIL: the mail server hears who the visitor is, and the visitor sees
  * whose webmail it is.
