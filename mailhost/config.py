@@ -112,9 +112,10 @@ class HostConfig:
         " speaks TLS from the start",
     )
     webmail_port: int = _setting(
-        2180,
+        0,
         "PORT",
-        "port of 127.0.0.1 where the web server in front finds webmail; 0: no webmail",
+        "port of 127.0.0.1 where the web server in front finds webmail, such as 2180; 0: no"
+        " webmail",
     )
     webmail_imap_port: int = _setting(
         2145, "PORT", "port of 127.0.0.1 where webmail alone reads mail"

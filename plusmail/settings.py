@@ -61,7 +61,7 @@ FTP_PORT_SHOWN = env.int("FTP_PORT_SHOWN", default=21)
 SFTP_PORT_SHOWN = env.int("SFTP_PORT_SHOWN", default=2222)
 
 # Where a domain's webmail is: {domain} is filled in. Empty: none is offered.
-WEBMAIL_URL = env.str("WEBMAIL_URL", default="http://{domain}/webmail/")
+WEBMAIL_URL = env.str("WEBMAIL_URL", default="")
 
 # --- Applications ---------------------------------------------------------
 INSTALLED_APPS = [

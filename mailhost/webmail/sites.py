@@ -11,8 +11,9 @@ opens what lies in them.
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
-import re
 import secrets
 import shutil
 import sqlite3
@@ -26,9 +27,6 @@ from mailhost import grammar
 from mailhost.config import HostConfig
 from mailhost.paths import Paths, is_directory
 from mailhost.webmail.places import SCHEMA
-
-_KEPT = re.compile(r"\A([a-z0-9.-]+)@([a-z0-9-]*)@([0-9]{8}T[0-9]{6})(?:-[0-9]+)?\Z")
-_TIME = "%Y%m%dT%H%M%S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +82,12 @@ class Sites:
         """Yield the settings of removed webmails, the oldest first."""
         if not is_directory(self._kept):
             return
-        found = [(_KEPT.match(path.name), path) for path in self._kept.iterdir()]
-        known = [(match, path) for match, path in found if match]
-        for match, path in sorted(known, key=lambda item: (item[0][3], item[1])):
-            removed_at = datetime.strptime(match[3], _TIME).replace(tzinfo=UTC)
-            yield Kept(path, match[1], match[2], removed_at)
+        for label in sorted(self._kept.glob("*.json")):
+            # A label without its directory is what a kill, or a return, left.
+            if is_directory(path := label.with_suffix("")):
+                about = json.loads(label.read_text())
+                removed_at = datetime.fromisoformat(about["removed_at"])
+                yield Kept(path, about["domain"], about["owner"], removed_at)
 
     def prune(self, before: datetime) -> list[str]:
         """Remove for good what was removed before then; return the domains."""
@@ -96,6 +95,7 @@ class Sites:
         for kept in old:
             # It follows no link, wherever the directory's owner has put one.
             shutil.rmtree(kept.path)
+            kept.path.with_suffix(".json").unlink(missing_ok=True)
         return [kept.domain for kept in old]
 
     def say_limit(self, domain: str, message_bytes: int) -> None:
@@ -104,7 +104,8 @@ class Sites:
         with suppress(FileNotFoundError):
             if file.read_text() == text:
                 return
-        new = self._limits / f".new-{domain}"
+        # The daemon and a worker may do so at the same time.
+        new = self._limits / f".new-{os.getpid()}"
         new.write_text(text)
         new.chmod(0o644)
         new.replace(file)
@@ -116,8 +117,9 @@ class Sites:
         mine = [kept for kept in self.kept() if (kept.domain, kept.owner) == (domain, owner)]
         if mine:
             mine[-1].path.rename(self._sites / domain)
+            mine[-1].path.with_suffix(".json").unlink(missing_ok=True)
             return
-        new = self._sites / f".new-{domain}"
+        new = self._sites / ".new"
         if is_directory(new):
             shutil.rmtree(new)
         new.mkdir(mode=0o700)
@@ -144,14 +146,18 @@ class Sites:
         owner = ""
         with suppress(FileNotFoundError):
             owner = (self._owners / domain).read_text().strip()
-        name = f"{domain}@{owner}@{now.astimezone(UTC).strftime(_TIME)}"
-        target, number = self._kept / name, 1
-        while target.exists():
-            number += 1
-            target = self._kept / f"{name}-{number}"
-        (self._sites / domain).rename(target)
+        about = {"domain": domain, "owner": owner, "removed_at": now.astimezone(UTC).isoformat()}
+        label = self._free_label(now)
+        label.write_text(json.dumps(about) + "\n")
+        (self._sites / domain).rename(label.with_suffix(""))
         for beside in (self._owners, self._limits):
             (beside / domain).unlink(missing_ok=True)
+
+    def _free_label(self, now: datetime) -> Path:
+        """Return the name of a new label; in the order of names they are in that of times."""
+        moment = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}"
+        names = (self._kept / f"{moment}-{number:06}.json" for number in itertools.count())
+        return next(name for name in names if not name.exists())
 
 
 def _write_closed(path: Path, text: str) -> None:

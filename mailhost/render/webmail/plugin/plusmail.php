@@ -8,10 +8,23 @@ require_once __DIR__ . '/rcube_guarded.php';
  */
 class plusmail extends rcube_plugin
 {
+    private const MOST_TAGS = 20000;
+
     public function init()
     {
         $this->add_hook('storage_connect', [$this, 'introduce']);
         $this->add_hook('template_object_loginform', [$this, 'greet']);
+        $this->add_hook('message_part_before', [$this, 'spare']);
+    }
+
+    /** Show HTML of tens of thousands of elements, which takes minutes to check, as plain text. */
+    public function spare($args)
+    {
+        if ($args['type'] === 'html' && substr_count((string) $args['body'], '<') > self::MOST_TAGS) {
+            $args['type'] = 'plain';
+            $args['body'] = strip_tags($args['body']);
+        }
+        return $args;
     }
 
     /** Tell Dovecot the visitor's address before the login (IMAP ID; login_trusted_networks). */
