@@ -82,6 +82,8 @@ def may_take_back(domain: Domain, change: Change) -> bool:
     kind = change.key.partition(":")[0]
     if kind in ("address", "list"):
         return True
+    if kind == "webmail":
+        return may_change_accounts(domain)
     if kind != "mailbox":
         # That of a domain's opening cannot be done is for its own words to say.
         return change.creates

@@ -17,13 +17,14 @@ from mailhost.config import HostConfig, load_config
 from mailhost.errors import HostError
 from mailhost.host import Host
 from mailhost.instance import InstanceError
-from mailhost.paths import suitable_root
+from mailhost.paths import Paths, suitable_root
 from mailhost.policy import figures, report
 from mailhost.policy.grants import network_of
 from mailhost.policy.texts import size
 from mailhost.render import render
 from mailhost.usage import figures as usage_figures
 from mailhost.usage.waiting import waiting
+from mailhost.webmail.sites import Sites
 
 _ABOUT = """\
 One private mail server (Postfix, Dovecot and what they ask) below one directory, its root.
@@ -36,6 +37,7 @@ first steps:
   python -m mailhost --root /srv/mail1 run usage        (in another)
   python -m mailhost --root /srv/mail1 run postfix      (in a third)
   python -m mailhost --root /srv/mail1 run dovecot      (in a fourth)
+  python -m mailhost --root /srv/mail1 run webmail      (in a fifth)
   python -m mailhost --root /srv/mail1 status
 """
 
@@ -80,9 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add(_run, "run", "run one of the servers in the foreground; Ctrl-C or SIGTERM ends it")
     run.add_argument("server", choices=instance.SERVERS, help="which of them, best in this order")
     stop = add(_stop, "stop", "end a server that is still running")
-    stop.add_argument(
-        "server", choices=instance.SERVERS, nargs="*", default=instance.SERVERS, help="[all]"
-    )
+    stop.add_argument("server", choices=instance.SERVERS, nargs="*", help="[all]")
     add(_status, "status", "say whether all answer; exit code 0 if they do")
     check = add(_check, "check", "compare records, maps and directories; exit code 0 if all agree")
     check.add_argument("--repair", action="store_true", help="and mend what differs")
@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     recount.add_argument("account", nargs="*", help="their names [all]")
     add(_waiting, "waiting", "list copies of mail that wait for full mailboxes")
     archiving.add(commands)
+    add(_webmail, "webmail", "list the domains that have webmail, and what removed ones left")
     add(_certificates, "certificates", "bring the domains' certificates into service")
     return parser
 
@@ -158,7 +159,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    for server in options.server:
+    for server in options.server or instance.SERVERS:
         was_running = instance.stop(options.root, server)
         print(f"{server} {'has ended' if was_running else 'was not running'}.")
     return 0
@@ -261,6 +262,15 @@ def _waiting(options: argparse.Namespace) -> int:
             f"{copy.queue_id}  {since:%Y-%m-%d %H:%M}  {copy.account}@{copy.domain}"
             f"  from <{copy.sender}>, {size(copy.size)}"
         )
+    return 0
+
+
+def _webmail(options: argparse.Namespace) -> int:
+    sites = Sites(Paths(options.root.absolute()), load_config(options.root))
+    for domain in sites.domains():
+        print(domain)
+    for kept in sites.kept():
+        print(f"{kept.domain}  (removed {kept.removed_at:%Y-%m-%d %H:%M} UTC, settings kept)")
     return 0
 
 

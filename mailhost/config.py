@@ -43,6 +43,7 @@ _OPTIONAL_PORTS = (
     "ftp",
     "sftp",
     "panel_imap",
+    "webmail",
 )
 # The ports where customers read their mail.
 _CUSTOMERS = ("pop3", "pop3s", "imap", "imaps")
@@ -110,6 +111,24 @@ class HostConfig:
         "where that port is: one IP address, or * for all; elsewhere than on this machine it"
         " speaks TLS from the start",
     )
+    webmail_port: int = _setting(
+        0,
+        "PORT",
+        "port of 127.0.0.1 where the web server in front finds webmail, such as 2180; 0: no"
+        " webmail",
+    )
+    webmail_imap_port: int = _setting(
+        2145, "PORT", "port of 127.0.0.1 where webmail alone reads mail"
+    )
+    webmail_submission_port: int = _setting(
+        2588, "PORT", "port of 127.0.0.1 where webmail alone sends mail"
+    )
+    webmail_uid: int = _setting(
+        5002,
+        "NUMBER",
+        "user id by which webmail runs; no such user need exist, and it may own nothing else",
+    )
+    webmail_gid: int = _setting(5002, "NUMBER", "group id by which webmail runs")
     lmtp_port: int = _setting(
         0,
         "PORT",
@@ -243,6 +262,7 @@ class HostConfig:
         # By the port the panel's login is told from a customer's.
         taken = {getattr(self, f"{name}_port") for name in _CUSTOMERS}
         _must(not self.panel_imap_port or self.panel_imap_port not in taken, "panel_imap_port")
+        self._check_webmail(taken)
         _must(1 <= self.mail_uid < 2**31, "mail_uid")
         _must(1 <= self.mail_gid < 2**31, "mail_gid")
         # FTP's sessions run by these: they must reach neither mail nor anything of root's.
@@ -263,6 +283,17 @@ class HostConfig:
             _must(not text or plain_path(Path(text)), name)
         if self.postmaster:
             _must(bool(grammar.DESTINATION.match(self.postmaster)), "postmaster")
+
+    def _check_webmail(self, customers: set[int]) -> None:
+        for name in ("webmail_imap", "webmail_submission"):
+            _must(0 < getattr(self, f"{name}_port") <= 65535, f"{name}_port")
+        # By the port webmail's logins are told from a customer's, and from the panel's.
+        _must(self.webmail_imap_port not in {*customers, self.panel_imap_port}, "webmail_imap_port")
+        # Whoever breaks into a web program must reach neither mail nor homes.
+        others = {self.mail_uid, self.home_uid}
+        _must(1 <= self.webmail_uid < 2**31 and self.webmail_uid not in others, "webmail_uid")
+        others = {self.mail_gid, self.home_gid}
+        _must(1 <= self.webmail_gid < 2**31 and self.webmail_gid not in others, "webmail_gid")
 
     def save(self, root: Path) -> None:
         """Write `host.json` so that a crash leaves the old one or the new one."""

@@ -14,8 +14,9 @@ from mailhost import dovecot
 from mailhost.dovecot import Doveadm, NoAnswer, User
 from mailhost.ftp import Ftp
 from mailhost.maps import MapError, Maps, answers
-from mailhost.records import Address, Entry, Mailbox, MailingList, list_addresses
+from mailhost.records import Address, Entry, Mailbox, MailingList, Webmail, list_addresses
 from mailhost.store import Store, derived_addresses
+from mailhost.webmail.asking import serves
 
 Place = tuple[str, str]
 
@@ -23,8 +24,11 @@ Place = tuple[str, str]
 class Confirmer:
     """Asks one server's backends about entries that the store has taken; to be used once."""
 
-    def __init__(self, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp) -> None:
-        """Take what it asks."""
+    def __init__(
+        self, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp, webmail_port: int
+    ) -> None:
+        """Take what it asks; webmail by HTTP, on a port of this machine."""
+        self._webmail_port = webmail_port
         self._ftp = ftp
         self._store = store
         self._maps = maps
@@ -69,7 +73,7 @@ class Confirmer:
         except NoAnswer as error:
             users, deaf = {}, f"Dovecot did not answer: {error}"
         outdated = self._wrong_in_ftp([_name(entry) for entry in entries if _is_mailbox(entry)])
-        problems: dict[str, str] = {}
+        problems = self._wrong_in_webmail(entries)
         for entry in entries:
             problem = silent or self._differs(places[entry.key], wanted, found) or self._idle(entry)
             if not problem and _is_mailbox(entry):
@@ -105,7 +109,7 @@ class Confirmer:
         elif kind == "list":
             for address in list_addresses(name):
                 yield from (("mailboxes", address), ("transport", address))
-        elif kind == "plan":
+        elif kind in ("plan", "webmail"):
             return
         elif isinstance(entry.record, Mailbox):
             yield "mailboxes", entry.record.address
@@ -145,10 +149,25 @@ class Confirmer:
         self._store.ftp.mark_dirty(wrong)
         return dict.fromkeys(wrong, "ProFTPD's database says something else about the account")
 
+    def _wrong_in_webmail(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return what webmail's web server does otherwise, by the entry's key."""
+        asked = {_name(one): one for one in entries if one.key.startswith("webmail:")}
+        if not asked:
+            return {}
+        served = serves(self._webmail_port, asked) if self._webmail_port else {}
+        problems = {}
+        for domain, entry in asked.items():
+            if domain not in served:
+                problems[entry.key] = "webmail does not answer"
+            elif served[domain] != (entry.record is not None):
+                does = "serves" if served[domain] else "does not serve"
+                problems[entry.key] = f"webmail {does} the domain"
+        return problems
+
     def _idle(self, entry: Entry) -> str:
         """Say why a record that is written everywhere takes no mail yet."""
         record = entry.record
-        if isinstance(record, Mailbox | Address | MailingList) and not self._store.hosted(
+        if isinstance(record, Mailbox | Address | MailingList | Webmail) and not self._store.hosted(
             record.domain
         ):
             return f"{record.domain} is not a domain of this server"

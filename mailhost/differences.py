@@ -17,6 +17,7 @@ from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.store import Store
 from mailhost.store.ftp import FtpUser
+from mailhost.webmail.sites import Sites
 
 Line = tuple[str, str]
 
@@ -92,6 +93,12 @@ def of_homes(store: Store, homes_root: Path) -> Iterator[Difference]:
     for domain, home in store.projections.homes():
         if not is_directory(homes_root / home):
             yield Difference("home", domain, str(homes_root / home), None)
+
+
+def of_webmail(store: Store, sites: Sites) -> Iterator[Difference]:
+    """Compare the domains that have webmail with those for which it is ready."""
+    wanted = ((domain, "served") for domain in store.webmail())
+    yield from merge("webmail", wanted, ((domain, "served") for domain in sites.domains()))
 
 
 def strays(store: Store, paths: Paths) -> Iterator[Path]:

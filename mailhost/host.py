@@ -36,6 +36,7 @@ from mailhost.paths import Paths, is_directory
 from mailhost.records import Entry, HostedDomain, Record
 from mailhost.settle import Settler
 from mailhost.store import Store
+from mailhost.webmail.sites import Kept, Sites
 
 __all__ = [
     "Busy",
@@ -90,7 +91,7 @@ class Host:
 
     def close(self) -> None:
         """Close the store; the next call opens it again."""
-        for name in ("_store", "_settler", "_ftp"):
+        for name in ("_store", "_settler", "_ftp", "_sites"):
             part = self.__dict__.pop(name, None)
             if isinstance(part, Store):
                 part.close()
@@ -111,7 +112,11 @@ class Host:
 
     @cached_property
     def _settler(self) -> Settler:
-        return Settler(self.paths, self._store, self._maps, self._doveadm, self._ftp)
+        return Settler(self.paths, self._store, self._maps, self._doveadm, self._ftp, self._sites)
+
+    @cached_property
+    def _sites(self) -> Sites:
+        return Sites(self.paths, self.config)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -146,7 +151,9 @@ class Host:
         self._require_lock()
         problem = self._settler.settle()
         batch = Batch(self._store, entries)
-        with Confirmer(self._store, self._maps, self._doveadm, self._ftp) as confirmer:
+        with Confirmer(
+            self._store, self._maps, self._doveadm, self._ftp, self.config.webmail_port
+        ) as confirmer:
             if batch.write(self.config.hostname, self._now()):
                 confirmer.ask_ahead(batch.taken)
                 problem = self._settler.settle()
@@ -215,6 +222,20 @@ class Host:
             raise HostError(f"not removed from the trash: {reasons}")
 
     @host_errors()
+    def kept_webmail(self) -> list[Kept]:
+        """Return the settings of webmails that were removed, the oldest first."""
+        return list(self._sites.kept())
+
+    @host_errors()
+    def prune_webmail(self, before: datetime) -> list[str]:
+        """Remove for good the settings of webmails removed before then. Needs the lock.
+
+        Returns the domains.
+        """
+        self._require_lock()
+        return self._sites.prune(before)
+
+    @host_errors()
     def lookup(self, address: str) -> list[str]:
         """Return where mail for `address` goes in the end, in lower case; [] if it is refused."""
         ends: dict[str, None] = {}
@@ -241,6 +262,7 @@ class Host:
             *differences.of_ftp(self._store, self._ftp),
             *differences.of_directories(self._store, self.paths),
             *differences.of_homes(self._store, self._homes_root),
+            *differences.of_webmail(self._store, self._sites),
         ]
 
     @host_errors()

@@ -42,9 +42,11 @@ from mailhost.render import RenderError, dovecot_version, render
 from mailhost.store import Store
 from mailhost.usage.database import UsageDatabase
 from mailhost.usage.dict import NOTHING, PING
+from mailhost.webmail import places
+from mailhost.webmail.asking import alive
 
 #: In the order to start them: without the policy daemon Postfix lets nobody send.
-SERVERS = ("policy", "lists", "usage", "postfix", "dovecot", "ftp")
+SERVERS = ("policy", "lists", "usage", "postfix", "dovecot", "ftp", "webmail")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
 #: What proftpd-mod-crypto and proftpd-mod-sqlite bring.
@@ -77,8 +79,11 @@ def missing_programs() -> str | None:
 def missing_for(server: str) -> str | None:
     """Say in one sentence what has to be installed before this server can run, or None.
 
-    FTP alone needs ProFTPD: mail works without it.
+    FTP alone needs ProFTPD, and webmail Roundcube: mail works without them.
     """
+    if server == "webmail":
+        lacking = places.missing()
+        return lacking or (None if os.geteuid() == 0 else "Webmail has to be started by root.")
     if server != "ftp":
         return missing_programs()
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -91,9 +96,13 @@ def missing_for(server: str) -> str | None:
 
 
 def wanted(config: HostConfig) -> tuple[str, ...]:
-    """Return which of SERVERS are to run: ftp only where it has a port."""
-    ftp = config.ftp_port or config.sftp_port
-    return tuple(server for server in SERVERS if server != "ftp" or ftp)
+    """Return which of SERVERS are to run: ftp and webmail only where they have a port."""
+    without = set()
+    if not (config.ftp_port or config.sftp_port):
+        without.add("ftp")
+    if not config.webmail_port:
+        without.add("webmail")
+    return tuple(server for server in SERVERS if server not in without)
 
 
 def init(root: Path, config: HostConfig) -> None:
@@ -160,11 +169,27 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.archive: (0, 0, 0o700),
         paths.usage: (0, 0, 0o700),
         paths.ftp: (0, 0, 0o700),
+        **_webmail_directories(paths, config),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)
         os.chown(path, user, group)
         path.chmod(mode)
+
+
+def _webmail_directories(paths: Paths, config: HostConfig) -> dict[Path, tuple[int, int, int]]:
+    """Return webmail's: it passes through them, and writes into a few."""
+    user, group = config.webmail_uid, config.webmail_gid
+    closed, own = (0, group, 0o750), (user, group, 0o700)
+    etc = paths.webmail / "etc"
+    below = {"run": own, "log": own, "tmp": own, "sites": (0, group, 0o711), "limits": closed}
+    roots = {"owners": (0, 0, 0o700), "kept": (0, 0, 0o700)}
+    return {
+        paths.webmail: closed,
+        etc: closed,
+        **{etc / name: closed for name in ("roundcube", "plugins", "pages")},
+        **{paths.webmail / name: owner for name, owner in (below | roots).items()},
+    }
 
 
 def _make_policy_key(target: Path) -> None:
@@ -221,6 +246,12 @@ def _self_sign(target: Path, hostname: str) -> None:
         file.write(pem)
 
 
+_SWITCHED_BY = {
+    "ftp": ("FTP", "--ftp-port or --sftp-port"),
+    "webmail": ("Webmail", "--webmail-port"),
+}
+
+
 class _Told(Exception):
     """A signal asked this process to end."""
 
@@ -234,7 +265,8 @@ def run(root: Path, server: str) -> int:
     paths = Paths(root.absolute())
     config = load_config(paths.root)
     if server not in wanted(config):
-        raise InstanceError("FTP is switched off here: init --ftp-port or --sftp-port gives ports.")
+        name, options = _SWITCHED_BY[server]
+        raise InstanceError(f"{name} is switched off here: init {options} gives a port.")
     if problem := missing_for(server):
         raise InstanceError(problem)
     if server == "ftp" and not paths.ftp_conf.exists():
@@ -268,7 +300,8 @@ def run(root: Path, server: str) -> int:
 
 def _made(paths: Paths, server: str) -> bool:
     """Say whether `init` of this version has made what one of our own programs needs."""
-    return (paths.usage if server == "usage" else paths.policy_key).exists()
+    made = {"usage": paths.usage, "webmail": paths.webmail / "etc"}
+    return made.get(server, paths.policy_key).exists()
 
 
 def stop(root: Path, server: str) -> bool:
@@ -296,13 +329,16 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
     if server not in wanted(config):
         return ""
     if not running(root, server):
-        return missing_for(server) or "is not running" if server == "ftp" else "is not running"
+        optional = server in ("ftp", "webmail")
+        return missing_for(server) or "is not running" if optional else "is not running"
     if server == "policy":
         return _policy_problem(Paths(root.absolute()), config, timeout)
     if server == "lists":
         return _lists_problem(Paths(root.absolute()), timeout)
     if server == "usage":
         return _usage_problem(Paths(root.absolute()), timeout)
+    if server == "webmail":
+        return "" if alive(config.webmail_port, timeout) else "gives no answer by HTTP"
     if server == "postfix":
         listen, greeting = config.smtp_listen, b"220 "
         ports = [config.smtp_port, config.submission_port]

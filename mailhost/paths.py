@@ -140,6 +140,11 @@ class Paths:
         return self.ftp / "scoreboard"
 
     @property
+    def webmail(self) -> Path:
+        """Webmail's configuration, logs, and the domains' settings."""
+        return self.root / "webmail"
+
+    @property
     def archive(self) -> Path:
         """What is on record about archives, and what killed runs left to finish."""
         return self.root / "archive"

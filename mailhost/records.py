@@ -1,4 +1,4 @@
-"""What a mail server is told: plans, domains, mailboxes and addresses, as plain records.
+"""What a mail server is told: plans, domains, mailboxes, addresses and webmail, as plain records.
 
 A record that exists is a record that passed its grammar: constructing one from
 anything else raises RecordError. Its key names it on its server, and a change
@@ -308,10 +308,30 @@ def posters_only(posters: str, address: str) -> str:
     return f"{who} may write to the list {address}"
 
 
+@dataclass(frozen=True, slots=True)
+class Webmail:
+    """That a domain has webmail: its accounts read and send mail in the browser."""
+
+    domain: str
+
+    def __post_init__(self) -> None:
+        """Raise RecordError unless the domain keeps its grammar."""
+        _obey(grammar.check_domain, self.domain)
+
+    @property
+    def key(self) -> str:
+        """Name the record on its server."""
+        return f"webmail:{self.domain}"
+
+    def value(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return _value(self)
+
+
 #: Who may post to a list.
 POSTERS = ("anyone", "members", "owner")
 
-Record = PlanLimits | HostedDomain | Mailbox | Address | MailingList
+Record = PlanLimits | HostedDomain | Mailbox | Address | MailingList | Webmail
 
 _KINDS: dict[str, type[Record]] = {
     "plan": PlanLimits,
@@ -319,6 +339,7 @@ _KINDS: dict[str, type[Record]] = {
     "mailbox": Mailbox,
     "address": Address,
     "list": MailingList,
+    "webmail": Webmail,
 }
 _CHECKS: dict[str, Callable[[str], None]] = {
     "plan": grammar.check_plan_code,
@@ -326,6 +347,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "mailbox": grammar.check_any_mailbox_name,
     "address": grammar.check_address,
     "list": grammar.check_address,
+    "webmail": grammar.check_domain,
 }
 # JSON has no tuples.
 _TUPLES = ("destinations", "members")

@@ -26,6 +26,7 @@ from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.processes import renew_postfix
 from mailhost.store import Store
+from mailhost.webmail.sites import Sites
 
 #: From this many keys on, a map is built anew: with a million rows that takes 3 s, while a
 #: thousand keys, synced one by one, take 0.5 s on a quiet disk and 8 s on a busy one.
@@ -43,8 +44,17 @@ log = logging.getLogger(__name__)
 class Settler:
     """Brings maps, sessions and directories of one server to what its store says."""
 
-    def __init__(self, paths: Paths, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        store: Store,
+        maps: Maps,
+        doveadm: Doveadm,
+        ftp: Ftp,
+        sites: Sites,
+    ) -> None:
         """Take what it works with. `instants` are called between steps, for tests."""
+        self._sites = sites
         self._paths = paths
         self._store = store
         self._maps = maps
@@ -62,6 +72,7 @@ class Settler:
             self._restore(mailbox_id)
         self._flush()
         self._write_ftp()
+        self._sites.settle(self._store.webmail(), self._store.about, datetime.now(UTC))
         self.at("flushed")
         problem = self._kick()
         self.at("kicked")

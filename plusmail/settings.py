@@ -71,6 +71,9 @@ PROFILE_KEY = env.str("PROFILE_KEY", default="")
 FTP_PORT_SHOWN = env.int("FTP_PORT_SHOWN", default=21)
 SFTP_PORT_SHOWN = env.int("SFTP_PORT_SHOWN", default=2222)
 
+# Where a domain's webmail is: {domain} is filled in. Empty: none is offered.
+WEBMAIL_URL = env.str("WEBMAIL_URL", default="")
+
 # --- Applications ---------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -89,6 +92,7 @@ INSTALLED_APPS = [
     "quota",
     "remotemail",
     "clientsettings",
+    "webmail",
     "panel",
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
@@ -189,6 +193,7 @@ MAILHOST_ROOT = env.str("MAILHOST_ROOT", default="")
 REMOTE_MAIL_DOORS = env.str("REMOTE_MAIL_DOORS", default="")
 MAIL_ACCESS_DAYS = env.int("MAIL_ACCESS_DAYS", default=365)
 TRASH_DAYS = env.int("TRASH_DAYS", default=14)
+WEBMAIL_KEPT_DAYS = env.int("WEBMAIL_KEPT_DAYS", default=14)
 DESTINATIONS_PER_ADDRESS = env.int("DESTINATIONS_PER_ADDRESS", default=20)
 # Who can list the records that a server should hold, and hears of their fate; see
 # propagation.sources. Order is the order in which a server is rebuilt.
@@ -198,6 +203,7 @@ RECORD_SOURCES = [
     "accounts.sources.mailboxes",
     "forwarding.sources.addresses",
     "forwarding.sources.lists",
+    "webmail.sources.webmails",
 ]
 # Each is asked whether an account may have a name of a domain; see accounts.names_elsewhere.
 NAME_RULES = ["forwarding.taken.refuse_lists_name"]
@@ -247,6 +253,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "empty the trash of deleted mailboxes": {
         "task": "accounts.tasks.purge_trash",
         "schedule": 60.0 * 60,
+    },
+    "delete the settings of webmails removed long ago": {
+        "task": "webmail.tasks.forget_settings",
+        "schedule": 24 * 60.0 * 60,
     },
     "forget accesses to mail of long ago": {
         "task": "remotemail.tasks.prune_mail_accesses",

@@ -18,6 +18,7 @@ from quota import fill, mailboxes
 from quota import views as quota
 from quota.archiving import views as archiving
 from remotemail import views as remote
+from webmail import views as webmail
 
 from_others = {"reach": pages.reach, "offer": panel.offer_for, "fills": fill.fills}
 from_lists = {"lists_among": list_pages.lists_among}
@@ -72,6 +73,8 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("sending/<uuid:account_id>/", quota.account_sending, from_panel, name="account_sending"),
     path("sending/<uuid:account_id>/check/", quota.check_sending, from_lists, name="check_sending"),
     path("mailboxes/<uuid:account_id>/archive/", archiving.archive_now, name="archive_now"),
+    path("webmail/", webmail.webmail, name="webmail"),
+    path("webmail/remove/", webmail.remove_webmail, name="remove_webmail"),
     path("archives/", archiving.archives, name="archives"),
     path("archives/<int:archive_id>/", archiving.archive, name="archive"),
     path(
@@ -122,6 +125,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(
         r"^[aA]uto[dD]iscover/[aA]uto[dD]iscover\.xml$", clients.autodiscover, name="autodiscover"
     ),
+    path("help/webmail", webmail.help_webmail, name="help_webmail"),
     path("leave/<int:list_id>/<str:token>", forwarding.leave_list, name="leave_list"),
     path("login/", accounts.PanelLoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),

@@ -25,6 +25,8 @@ CATCH_UP_TRIES = 5
 OUTSIDE = f"smtp:[{HOST}]:"
 NOWHERE = "error:5.7.1 This server sends no mail to other domains"
 ADMIN_PATHS = "/usr/sbin:/sbin"
+# The demo's domain that has webmail from the start.
+WITH_WEBMAIL = "example.com"
 
 
 def main(arguments: list[str]) -> int:
@@ -54,6 +56,7 @@ def say(text: str) -> None:
 def run() -> int:
     """Start everything that can be had here, and stay until it is stopped."""
     # Only here: `clean` must work where no requirement is installed.
+    from mailhost.instance import missing_for
     from standalone.parts import panel_parts, queue_parts, server_parts
     from standalone.supervisor import Supervisor
 
@@ -68,6 +71,10 @@ def run() -> int:
     with place.alone_in(var):
         ports.check_free(with_servers=not why_none)
         environ = place.environment(os.environ, var=var, ports=ports, with_servers=not why_none)
+        with_webmail = not why_none and not missing_for("webmail")
+        if not why_none and not with_webmail and "WEBMAIL_URL" not in os.environ:
+            environ["WEBMAIL_URL"] = ""
+        first_time = not (var / "demo-logins.txt").exists()
         say(f"everything is kept in {var}")
         for name in ("redis", "beat"):
             (var / name).mkdir(mode=0o700, exist_ok=True)
@@ -78,6 +85,8 @@ def run() -> int:
             prepare_server(var, ports)
             place.make_outside(var)
         prepare_panel(environ)
+        if with_webmail and first_time:
+            call("django", "set_webmail", WITH_WEBMAIL, "on", "--now", environ=environ)
 
         parts = []
         if shutil.which("redis-server"):
@@ -167,6 +176,8 @@ def prepare_server(var: Path, ports: Ports) -> None:
 
     if no_ftp := missing_for("ftp"):
         say(f"no FTP: {no_ftp}")
+    if no_webmail := missing_for("webmail"):
+        say(f"no webmail: {no_webmail}")
     say(f"preparing the mail server {SERVER}")
     root = place.mailhost_root(var)
     root.parent.mkdir(exist_ok=True)
@@ -196,6 +207,9 @@ def prepare_server(var: Path, ports: Ports) -> None:
             sftp_port=0 if no_ftp else ports.sftp,
             panel_imap_port=ports.panel_imap,
             client_names=False,  # all of this machine, which may have no network
+            webmail_port=0 if no_webmail else ports.webmail,
+            webmail_imap_port=ports.webmail_imap,
+            webmail_submission_port=ports.webmail_submission,
         )
         init(root, config)
     except (ConfigError, InstanceError) as error:
@@ -272,6 +286,8 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             f"  IMAP       {HOST} port {ports.imap} (TLS: {ports.imaps})",
             f"  FTP        {HOST} port {ports.ftp} (SFTP: {ports.sftp}), for accounts that have it"
             " switched on",
+            f"  Webmail    http://{WITH_WEBMAIL}.localhost:{ports.webmail}/webmail/, as tanaka with"
+            " the mailboxes' password",
             "",
             "A first thing to try: log in as sakura and add the POP account `hello`. It goes",
             f"live after {delay} seconds (in production: 15 minutes). Then send to it:",

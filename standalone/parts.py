@@ -136,6 +136,7 @@ def server_parts(var: Path, ports: Ports) -> list[Part]:
             f"{HOST}:{ports.pop3}",
         ),
         *ftp_parts(var, ports),
+        *webmail_parts(var, ports),
     ]
 
 
@@ -150,6 +151,21 @@ def ftp_parts(var: Path, ports: Ports) -> list[Part]:
             [*python("mailhost"), "--root", str(root), "run", "ftp"],
             lambda: not problem_of(root, "ftp"),
             f"{HOST}:{ports.ftp}, {ports.sftp}",
+        )
+    ]
+
+
+def webmail_parts(var: Path, ports: Ports) -> list[Part]:
+    """Return webmail, under mailhost; nothing where Roundcube is not installed."""
+    if missing_for("webmail"):
+        return []
+    root = mailhost_root(var)
+    return [
+        Part(
+            "webmail",
+            [*python("mailhost"), "--root", str(root), "run", "webmail"],
+            lambda: not problem_of(root, "webmail"),
+            f"{HOST}:{ports.webmail}",
         )
     ]
 

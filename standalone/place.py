@@ -45,6 +45,9 @@ class Ports:
     ftp: int = 2121
     sftp: int = 2122
     panel_imap: int = 2144
+    webmail: int = 2180
+    webmail_imap: int = 2145
+    webmail_submission: int = 2588
     policy: int = 2400
     outside: int = 2526
 
@@ -176,6 +179,8 @@ def environment(
         "DEMO": "1",
         "PANEL_URL": f"http://{HOST}:{ports.web}",
         **{f"{setting(name)}_SHOWN": str(port) for name, port in ports.shown().items()},
+        # Browsers know every name below "localhost" as this machine.
+        "WEBMAIL_URL": f"http://{{domain}}.localhost:{ports.webmail}/webmail/",
         "PROPAGATION_DELAY": "60",
         "SWEEP_SECONDS": "10",
     }

@@ -357,7 +357,9 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
 
     With a `name` its root is called so, in a directory of its own, as in MAILHOST_ROOT.
     """
-    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, policy = free_ports(9)
+    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, policy, *webmail = free_ports(
+        11
+    )
     # The servers' users have to get through, which pytest's own directories do not allow.
     made = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
     root = made / name
@@ -376,6 +378,9 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
             "imap_port": imap,
             "imaps_port": imaps,
             "ftp_port": 0,
+            "webmail_port": 0,
+            "webmail_imap_port": webmail[0],
+            "webmail_submission_port": webmail[1],
             "sftp_port": 0,
             "panel_imap_port": panel,
             "slow_guessing": False,

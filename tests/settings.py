@@ -48,6 +48,8 @@ _wanted = {
     "PROFILE_KEY": "",
     "MAIL_ACCESS_DAYS": "365",
     "TRASH_DAYS": "14",
+    "WEBMAIL_URL": "http://{domain}/webmail/",
+    "WEBMAIL_KEPT_DAYS": "14",
     "DESTINATIONS_PER_ADDRESS": "20",
     "TIME_ZONE": "Asia/Tokyo",
     "EMAIL_URL": "",

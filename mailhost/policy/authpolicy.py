@@ -18,7 +18,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import h11
 
@@ -139,6 +139,7 @@ class AuthPolicy:
     def allow(self, question: Question) -> dict[str, object]:
         """Answer whether a login may be tried: status -1 no, 0 yes, N in N seconds."""
         now = self._clock()
+        question = self._believed(question)
         verdict = self._throttle.judge(self._attempt(question), now)
         if verdict.refused_until:
             return {"status": -1, "msg": self._refusal(verdict, now)}
@@ -149,6 +150,7 @@ class AuthPolicy:
     def report(self, question: Question) -> None:
         """Take notice of how a login ended."""
         now = self._clock()
+        question = self._believed(question)
         if question.rejected:
             return
         if question.typed and question.login and not question.master:
@@ -164,6 +166,15 @@ class AuthPolicy:
                 self._grants.opened(question.login, question.remote, now, question.protocol)
         if self._may_open(question):
             self._arrivals.ended(network_of(question.remote))
+
+    def _believed(self, question: Question) -> Question:
+        """Return a question without an address that somebody on a customers' port gave himself.
+
+        Dovecot takes one from any program of this machine: it is webmail's to give, on its port.
+        """
+        if question.port in self._public and question.peer:
+            return replace(question, remote=question.peer)
+        return question
 
     def _may_open(self, question: Question) -> bool:
         """Say whether a login where this one is tried opens the way for mail, if a customer's."""

@@ -27,7 +27,10 @@ from mailhost.records import posters_only
 #: Answers that are no refusal (access(5), SMTPD_POLICY_README).
 PASS, RELAY = "DUNNO", "OK"
 #: Who asks about a recipient, and about a message that has come in whole (main.cf).
-RECIPIENTS, ENDS = frozenset(("relay", "rcpt", "submission")), frozenset(("end", "end_submission"))
+RECIPIENTS = frozenset(("relay", "rcpt", "submission", "webmail"))
+ENDS = frozenset(("end", "end_submission", "end_webmail"))
+# Where nobody gets in without his password, and how that is counted.
+_BY_PASSWORD = {"submission": "auth", "webmail": "webmail"}
 _CONTEXTS = RECIPIENTS | ENDS
 # 421 ends the connection (access(5)).
 LATER = "421 4.3.0 Try again later: this message took too long, and was forgotten meanwhile"
@@ -100,7 +103,8 @@ class Rules:
         """Return the action for a request of the policy delegation protocol.
 
         `policy_context` says who asks: relay and rcpt on the port for other servers, submission
-        on the customers' own, end and end_submission when a message has come in whole.
+        on the customers' own, webmail on webmail's; end, end_submission and end_webmail there when
+        a message has come in whole.
         """
         context = request.policy_context
         instance = request.instance
@@ -163,14 +167,14 @@ class Rules:
         """
         # Of what is no ASCII the Kelvin sign (U+212A) would be a "k" in lower case.
         sender = request.sender.lower() if request.sender.isascii() else request.sender
-        if context == "submission":
+        if way := _BY_PASSWORD.get(context):
             name = request.sasl_username.lower()
             account = self._directory.account(name)
             if account is None:
-                return None, "auth", Refusal("account", what=name)
+                return None, way, Refusal("account", what=name)
             if sender and not self._directory.may_send(account, sender):
-                return account, "auth", Refusal("sender", what=sender)
-            return account, "auth", None
+                return account, way, Refusal("sender", what=sender)
+            return account, way, None
         grants = self._grants.valid(request.client_address, now)
         accounts = [view for grant in grants if (view := self._directory.account(grant.account))]
         for account in accounts:
@@ -272,8 +276,8 @@ class Rules:
 
     def _unknown_end(self, request: Request, now: float) -> str:
         """Answer for a message whose recipients nobody asked about, or nobody remembers."""
-        submitted = request.policy_context == "end_submission"
-        account, _, refused = self._charged(request, "submission" if submitted else "rcpt", "", now)
+        port = request.policy_context.removeprefix("end").removeprefix("_")
+        account, _, refused = self._charged(request, port or "rcpt", "", now)
         if refused is not None:
             return self._refuse(refused, account, None, request, now)
         if account is not None:

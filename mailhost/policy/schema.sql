@@ -5,7 +5,7 @@
 CREATE TABLE IF NOT EXISTS settled (number INTEGER NOT NULL) STRICT;
 INSERT INTO settled SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM settled);
 
--- Recipients of messages that were accepted. Nothing counts as `webmail` before there is one.
+-- Recipients of messages that were accepted.
 CREATE TABLE IF NOT EXISTS count (
     account TEXT NOT NULL,
     domain TEXT NOT NULL,

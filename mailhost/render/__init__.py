@@ -22,6 +22,7 @@ from mailhost.config import HostConfig
 from mailhost.errors import HostError
 from mailhost.paths import Paths
 from mailhost.store import limits
+from mailhost.webmail import rendering
 
 _HERE = Path(__file__).parent
 _FIELD = re.compile(r"\{\{ ([a-z0-9_]+) \}\}")
@@ -88,6 +89,18 @@ def render(root: Path, config: HostConfig) -> list[Path]:
         _write(paths.ftp_conf, _HERE / "proftpd" / "proftpd.conf", values, 0o600),
         # Read by Dovecot's auth process itself, which is no longer root.
         _write(paths.dovecot / "masters", dovecot / "masters", values, 0o640, _dovecots_group()),
+        *_render_webmail(paths, config, values),
+    ]
+
+
+def _render_webmail(paths: Paths, config: HostConfig, values: dict[str, str]) -> list[Path]:
+    """Write webmail's configuration, once `init` of this version has made room for it."""
+    if not (paths.webmail / "etc").exists():
+        return []
+    rendering.prepare(paths, config)
+    return [
+        _write(target, template, values, 0o640, config.webmail_gid)
+        for target, template in rendering.files(paths, _HERE).items()
     ]
 
 
@@ -151,6 +164,8 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
             "masters": panel_imap.masters(panel_imap.read_door(paths.panel_imap)),
         }
         | _ftp_values(paths, config)
+        | _webmail_values(config)
+        | rendering.values(paths, config)
     )
 
 
@@ -171,6 +186,20 @@ def _ftp_values(paths: Paths, config: HostConfig) -> dict[str, str]:
         "ftp_masquerade": masquerade if config.ftp_address else "# (ftp_address is empty)",
         "ftp_ban": "on" if config.slow_guessing else "off",
         "include_sftp": f"Include {paths.ftp / 'sftp.conf'}" if config.sftp_port else "# (none)",
+    }
+
+
+def _webmail_values(config: HostConfig) -> dict[str, str]:
+    """Return what Postfix and Dovecot need for webmail, which is on this machine."""
+    listener = (
+        "inet_listener webmail {\n    address = 127.0.0.1\n"
+        f"    port = {config.webmail_imap_port}\n  }}"
+    )
+    on = bool(config.webmail_port)
+    return {
+        "no_webmail": "" if on else "# ",
+        "webmail_listener": listener if on else "# (webmail_port is 0: no webmail)",
+        "webmail_network": "127.0.0.1" if on else "",
     }
 
 

@@ -14,7 +14,15 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from mailhost.records import Address, Entry, HostedDomain, Mailbox, MailingList, Record
+from mailhost.records import (
+    Address,
+    Entry,
+    HostedDomain,
+    Mailbox,
+    MailingList,
+    PlanLimits,
+    Record,
+)
 from mailhost.store.database import Database
 from mailhost.store.ftp import FtpUser, FtpUsers
 from mailhost.store.lines import Lines
@@ -153,6 +161,23 @@ class Store(Database):
         """Say whether the mailbox with this id is on its way to the trash."""
         query = "SELECT 1 FROM mailbox WHERE mailbox_id = ? AND state = 'closing'"
         return self._db.execute(query, (mailbox_id,)).fetchone() is not None
+
+    def webmail(self) -> list[str]:
+        """Return the hosted domains that are to have webmail, in the order of names."""
+        query = (
+            "SELECT domain.name FROM record JOIN domain ON domain.name = substr(key, 9)"
+            " WHERE key > 'webmail:' AND key < 'webmail;' AND value IS NOT NULL ORDER BY key"
+        )
+        return [row[0] for row in self._db.execute(query)]
+
+    def about(self, domain: str) -> tuple[str, int]:
+        """Return a hosted domain's owner ("": not known), and how large its messages may be."""
+        found = self.records.get(f"domain:{domain}")
+        if not isinstance(found, HostedDomain):
+            return "", PlanLimits("default").message_bytes
+        plan = self.records.get(f"plan:{found.plan}") if found.plan else None
+        limits = plan if isinstance(plan, PlanLimits) else PlanLimits("default")
+        return found.owner, limits.message_bytes
 
     def hosted(self, domain: str) -> bool:
         """Say whether this server takes the domain's mail."""

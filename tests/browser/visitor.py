@@ -34,7 +34,13 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                # The demo's own domain, by its name.
+                "--host-resolver-rules=MAP example.com 127.0.0.1",
+            ],
         )
         yield browser
         browser.close()

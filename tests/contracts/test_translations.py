@@ -23,6 +23,7 @@ SOURCES = [
     "propagation",
     "quota",
     "remotemail",
+    "webmail",
     "templates",
 ]
 PLACES = re.compile(r"%\((\w+)\)[sd]|%[sd%]")

@@ -19,6 +19,7 @@ from quota.models import ArchiveJob, JobKind
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
 from tests.quota.files import keep, mail, written
+from webmail.models import Webmail
 
 pytestmark = pytest.mark.long
 
@@ -36,6 +37,7 @@ FOR_EVERYBODY = {
     "autoconfig",
     "autoconfig_well_known",
     "autodiscover",
+    "help_webmail",
     "old_address",
     "login",
     "logout",
@@ -67,6 +69,7 @@ WITHOUT_A_LOGIN = {
     "autoconfig",
     "autoconfig_well_known",
     "autodiscover",
+    "help_webmail",
     "old_address",
     "login",
     "logout",
@@ -117,6 +120,7 @@ def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
     account = factories.make_account(cast.com, "tanaka")
     archive = keep(tmp_path, account, written([mail("tanaka")]))
     forwarding = factories.make_forward(cast.com, "info", "x@example.org")
+    Webmail.objects.install(cast.com)
     return {
         "domain": "example.com",
         "account_id": account.pk,

@@ -303,12 +303,14 @@ def product(
     demo: bool = True,
     delay: int = 6,
     faultless: bool = True,
+    webmail: bool = False,
     **settings: str,
 ) -> Iterator[Product]:
     """Make an installation, start these parts of it, and end everything afterwards.
 
-    `mail` runs a Postfix and a Dovecot for it, `demo` loads the demo's data and has it
-    applied, `delay` is PROPAGATION_DELAY in seconds; `settings` go into the environment.
+    `mail` runs a Postfix and a Dovecot for it, `webmail` Roundcube as well, `demo` loads the
+    demo's data and has it applied, `delay` is PROPAGATION_DELAY in seconds; `settings` go into
+    the environment.
     A page that ended in an error fails the test, unless it is not `faultless` on purpose.
     """
     base = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/tmp"))
@@ -333,7 +335,7 @@ def product(
     if demo:
         shutil.copy(_prepared() / "demo-logins.txt", base)
     (base / "static").symlink_to(_prepared() / "static")
-    with _mail_server(base, ports) if mail else contextlib.nullcontext() as server:
+    with _mail_server(base, ports, webmail) if mail else contextlib.nullcontext() as server:
         made = Product(base, ports, environ, server)
         try:
             if demo:
@@ -354,7 +356,7 @@ def product(
 
 
 @contextmanager
-def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
+def _mail_server(base: Path, ports: Ports, webmail: bool) -> Iterator[MailServer]:
     """Run the installation's mail server on its ports."""
     (base / "mailhost").mkdir(mode=0o755)
     with sink() as outside:
@@ -371,6 +373,9 @@ def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
             panel_imap_port=ports.panel_imap,
             ftp_port=ports.ftp,
             sftp_port=ports.sftp,
+            webmail_port=ports.webmail if webmail else 0,
+            webmail_imap_port=ports.webmail_imap,
+            webmail_submission_port=ports.webmail_submission,
             slow_guessing=False,
             client_names=False,
             outbound=f"smtp:[127.0.0.1]:{outside.port}",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mailhost import differences
+from mailhost.config import HostConfig
 from mailhost.dovecot import Doveadm
 from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
@@ -19,6 +20,7 @@ from mailhost.paths import Paths
 from mailhost.records import Entry, Mailbox
 from mailhost.settle import Settler
 from mailhost.store import Store
+from mailhost.webmail.sites import Sites
 
 HASH = "{SHA512-CRYPT}$6$saltsalt$" + "a" * 86
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
@@ -39,6 +41,7 @@ class Place:
             Maps(self.paths),
             Doveadm(self.paths),
             Ftp(self.paths),
+            Sites(self.paths, HostConfig("mail1.plusmail.test")),
         )
         self.take(Entry(BOX.key, 1, BOX))
         self.deliver("early")
