@@ -15,8 +15,15 @@ POLICY_MODULE = "mailhost.policy"
 LISTS_MODULE = "mailhost.lists"
 #: The same for how full mailboxes are.
 USAGE_MODULE = "mailhost.usage"
+#: The same for reading mail by SSH.
+SSH_MODULE = "mailhost.ssh"
 #: The servers that are programs of ours.
-OWN_MODULES = {"policy": POLICY_MODULE, "lists": LISTS_MODULE, "usage": USAGE_MODULE}
+OWN_MODULES = {
+    "policy": POLICY_MODULE,
+    "lists": LISTS_MODULE,
+    "usage": USAGE_MODULE,
+    "ssh": SSH_MODULE,
+}
 
 
 def pid_file(paths: Paths, server: str) -> Path:
@@ -28,6 +35,7 @@ def pid_file(paths: Paths, server: str) -> Path:
         "lists": paths.lists / "lists.pid",
         "usage": paths.usage / "usage.pid",
         "ftp": paths.ftp / "proftpd.pid",
+        "ssh": paths.ssh / "ssh.pid",
     }
     return files[server]
 

@@ -370,6 +370,7 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
             "imaps_port": imaps,
             "ftp_port": 0,
             "sftp_port": 0,
+            "ssh_port": 0,
             "panel_imap_port": panel,
             "slow_guessing": False,
             "time_zone": noon(),
