@@ -55,6 +55,8 @@ def serve(root: Path) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
         level=logging.INFO,
     )
+    # Of connections it says more than anybody reads.
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
     config = load_config(root)
     try:
         boxes = sandbox.Sandbox()

@@ -177,7 +177,9 @@ def _libraries(files: Sequence[str]) -> dict[str, str]:
             raise SandboxError(f"ldd cannot tell what {file} needs: {answer.err}")
         for path in _LIBRARY.findall(answer.out):
             found[path] = str(Path(path).resolve())
-    return found
+    # glibc loads it when a thread is ended, and says so nowhere.
+    beside = [Path(path).with_name("libgcc_s.so.1") for path in found if "/libc.so." in path]
+    return found | {str(path): str(path.resolve()) for path in beside if path.exists()}
 
 
 # In the child, before bwrap
