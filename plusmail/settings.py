@@ -59,6 +59,8 @@ CONTENT_SECURITY_POLICY = {
 # The mail servers' ports for FTP and SFTP; 0: none.
 FTP_PORT_SHOWN = env.int("FTP_PORT_SHOWN", default=21)
 SFTP_PORT_SHOWN = env.int("SFTP_PORT_SHOWN", default=2222)
+# That for reading mail by SSH; 0: none.
+SSH_PORT_SHOWN = env.int("SSH_PORT_SHOWN", default=2022)
 
 # --- Applications ---------------------------------------------------------
 INSTALLED_APPS = [

@@ -167,6 +167,8 @@ def prepare_server(var: Path, ports: Ports) -> None:
 
     if no_ftp := missing_for("ftp"):
         say(f"no FTP: {no_ftp}")
+    if no_ssh := missing_for("ssh"):
+        say(f"no SSH: {no_ssh}")
     say(f"preparing the mail server {SERVER}")
     root = place.mailhost_root(var)
     root.parent.mkdir(exist_ok=True)
@@ -194,6 +196,7 @@ def prepare_server(var: Path, ports: Ports) -> None:
             imaps_port=ports.imaps,
             ftp_port=0 if no_ftp else ports.ftp,
             sftp_port=0 if no_ftp else ports.sftp,
+            ssh_port=0 if no_ssh else ports.ssh,
             panel_imap_port=ports.panel_imap,
         )
         init(root, config)
@@ -271,6 +274,8 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             f"  IMAP       {HOST} port {ports.imap} (TLS: {ports.imaps})",
             f"  FTP        {HOST} port {ports.ftp} (SFTP: {ports.sftp}), for accounts that have it"
             " switched on",
+            f"  SSH        ssh -p {ports.ssh} NAME@{HOST}, for accounts that have it switched on:"
+            " Alpine",
             "",
             "A first thing to try: log in as sakura and add the POP account `hello`. It goes",
             f"live after {delay} seconds (in production: 15 minutes). Then send to it:",

@@ -136,6 +136,7 @@ def server_parts(var: Path, ports: Ports) -> list[Part]:
             f"{HOST}:{ports.pop3}",
         ),
         *ftp_parts(var, ports),
+        *ssh_parts(var, ports),
     ]
 
 
@@ -150,6 +151,21 @@ def ftp_parts(var: Path, ports: Ports) -> list[Part]:
             [*python("mailhost"), "--root", str(root), "run", "ftp"],
             lambda: not problem_of(root, "ftp"),
             f"{HOST}:{ports.ftp}, {ports.sftp}",
+        )
+    ]
+
+
+def ssh_parts(var: Path, ports: Ports) -> list[Part]:
+    """Return the SSH service, under mailhost; nothing where it cannot have its sandboxes."""
+    if missing_for("ssh"):
+        return []
+    root = mailhost_root(var)
+    return [
+        Part(
+            "ssh",
+            [*python("mailhost"), "--root", str(root), "run", "ssh"],
+            lambda: not problem_of(root, "ssh"),
+            f"{HOST}:{ports.ssh}",
         )
     ]
 

@@ -44,6 +44,7 @@ class Ports:
     imaps: int = 2993
     ftp: int = 2121
     sftp: int = 2122
+    ssh: int = 2022
     panel_imap: int = 2144
     policy: int = 2400
     outside: int = 2526
@@ -172,6 +173,7 @@ def environment(
         "PANEL_URL": f"http://{HOST}:{ports.web}",
         "FTP_PORT_SHOWN": str(ports.ftp),
         "SFTP_PORT_SHOWN": str(ports.sftp),
+        "SSH_PORT_SHOWN": str(ports.ssh),
         "PROPAGATION_DELAY": "60",
         "SWEEP_SECONDS": "10",
     }

@@ -371,6 +371,7 @@ def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
             panel_imap_port=ports.panel_imap,
             ftp_port=ports.ftp,
             sftp_port=ports.sftp,
+            ssh_port=0,
             slow_guessing=False,
             outbound=f"smtp:[127.0.0.1]:{outside.port}",
         )
