@@ -166,11 +166,12 @@ class Keeper:
                     except (messages.Closed, OSError):
                         _log.error("the door has ended")
                         return 1
-                    self._answer(message, files)
+                    self.answer(message, files)
                 else:
                     self._reap(key.data, key.fd)
 
-    def _answer(self, message: dict[str, Any], files: list[int]) -> None:
+    def answer(self, message: dict[str, Any], files: list[int]) -> None:
+        """Do what a message of the door asks, or tell it why not; `files` are closed."""
         try:
             self._do[message["do"]](message, files)
         except (KeeperError, OSError, sqlite3.Error) as error:
@@ -210,7 +211,8 @@ class Keeper:
         term = sandbox.known_term(str(message["term"]))
         uid = self._config.ssh_session_uid
         texts = alpine.files(account.name, account.address.rpartition("@")[2], uid)
-        inside = sandbox.Inside(uid, self._config.hostname, term, texts)
+        zone = self._config.time_zone
+        inside = sandbox.Inside(uid, self._config.hostname, term, texts, zone)
         process, ports = start(self._boxes, inside, files[0])
         self._sessions[process] = os.pidfd_open(process)
         self._events.register(self._sessions[process], selectors.EVENT_READ, process)

@@ -36,6 +36,8 @@ NO_FILES = "/none"
 CPU_SECONDS = 1800
 #: Terminals known in a sandbox, as Debian's ncurses-base has them.
 TERMINFO = Path("/usr/lib/terminfo")
+# What time it is here; without it sessions have UTC.
+_ZONES = Path("/usr/share/zoneinfo")
 _LOCALE = Path("/usr/lib/locale/C.utf8")
 _TERM = re.compile(r"\A[a-z][a-z0-9.+-]{0,30}\Z")
 _LIMITS = {
@@ -65,12 +67,13 @@ class SandboxError(HostError):
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What one sandbox holds: who works there, by which terminal, and files by their paths."""
+    """What one sandbox holds: who works there, by which terminal, when, and files by their paths."""
 
     uid: int
     hostname: str
     term: str
     files: Mapping[str, str]
+    time_zone: str = ""
 
 
 def missing() -> str:
@@ -132,6 +135,9 @@ class Sandbox:
             words += ["--perms", "0755", "--dir", directory]
         for target, source in self._bound.items():
             words += ["--ro-bind", source, target]
+        zone = _ZONES / inside.time_zone
+        if inside.time_zone and zone.is_file():
+            words += ["--ro-bind", str(zone.resolve()), "/etc/localtime"]
         words += ["--perms", "0755", "--dir", "/dev", "--dev-bind", "/dev/null", "/dev/null"]
         words += ["--perms", "0555", "--dir", NO_FILES]
         # Of the session's own user alone: setpriv comes before anything is written there.

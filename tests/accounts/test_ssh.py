@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 from time_machine import TimeMachineFixture
 
-from accounts.models import Account, DeletedAccount, Domain
+from accounts.models import Account, DeletedAccount
 from accounts.roles import may_take_back
 from accounts.sources import mailboxes
 from forwarding import removal
