@@ -119,7 +119,7 @@ class Sandbox:
         open_files: list[int] = []
 
         def in_memory(content: bytes) -> str:
-            descriptor = os.memfd_create("file", 0)
+            descriptor = os.memfd_create("file")
             open_files.append(descriptor)
             os.write(descriptor, content)
             os.lseek(descriptor, 0, os.SEEK_SET)
