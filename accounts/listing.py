@@ -25,6 +25,7 @@ class Listed(NamedTuple):
     fixed: bool
     no_password: bool
     ftp: bool = False
+    ssh: bool = False
 
 
 class Accounts:
@@ -71,5 +72,5 @@ def _listed(searched: bool, order: str, domain: int, text: str) -> QuerySet[Acco
     # Asked for in each line, and counted once.
     count = Subquery(found.order_by().values_list(all_rows()))
     accounts = found.annotate(pinned=pinned, no_password=no_password, count=count)
-    columns = accounts.values_list("pk", "name", "pinned", "no_password", "ftp", "count")
+    columns = accounts.values_list("pk", "name", "pinned", "no_password", "ftp", "ssh", "count")
     return columns.order_by(order, "pk")

@@ -89,16 +89,23 @@ def may_take_back(domain: Domain, change: Change) -> bool:
         return change.creates
     if change.creates or change.removes:
         return may_change_accounts(domain)
-    # Besides a new password, which stands in neither of the two, FTP is the owner's to switch.
-    return change.before == change.after or (switches_ftp(change) and may_change_accounts(domain))
+    # Besides a new password, which stands in neither of the two, FTP and SSH are the owner's.
+    mine = bool(switched(change)) and may_change_accounts(domain)
+    return change.before == change.after or mine
 
 
-def switches_ftp(change: Change) -> bool:
-    """Whether the change switches an account's FTP, and does nothing else but renew a password."""
+#: What an owner switches on and off, by the names in the mail server's record.
+SWITCHES = ("ftp", "ssh")
+
+
+def switched(change: Change) -> dict[str, bool]:
+    """Return what the change switches on (or off), if it does nothing else but renew a password."""
     before, after = dict(change.before or {}), dict(change.after or {})
     # Records once did not say.
-    had, has = before.pop("ftp", False), after.pop("ftp", False)
-    return had != has and before == after != {}
+    pairs = {name: (before.pop(name, False), after.pop(name, False)) for name in SWITCHES}
+    if before != after or not after:
+        return {}
+    return {name: bool(has) for name, (had, has) in pairs.items() if had != has}
 
 
 def require_self_service(domain: Domain) -> None:

@@ -88,6 +88,11 @@ class Row:
         return self.account.ftp
 
     @property
+    def ssh(self) -> bool:
+        """Whether it reads its mail by SSH, or will."""
+        return self.account.ssh
+
+    @property
     def take_back(self) -> bool:
         """Whether its newest change can be taken back here; the opening of a domain cannot."""
         change = self.progress.change
@@ -122,6 +127,7 @@ class _Look(NamedTuple):
     fixed: bool
     no_password: bool
     ftp: bool
+    ssh: bool
     take_back: bool
     level: str
     news: _News | None
@@ -141,7 +147,7 @@ def draw(rows: Sequence[Row], domain: Domain, request: HttpRequest) -> SafeStrin
 def _line(row: Row, page: tuple[str | None, str, bool, bool], form: dict[str, str]) -> str:
     """Return one line; `form` fills what is needed to take a change back."""
     account, change = row.account, row.progress.change
-    kind = account.fixed, account.no_password, account.ftp
+    kind = account.fixed, account.no_password, account.ftp, account.ssh
     shown = bool(row.addresses), row.passed_by, *kind, row.take_back
     level = row.fill.level if row.fill else ""
     slots = {"name": account.name, "id": account.pk, "addresses": ", ".join(row.addresses)}

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain, Plan, limits_in
 from accounts.names import readable_domain
-from accounts.roles import switches_ftp
+from accounts.roles import switched
 from mailhost.records import HostedDomain, Mailbox, PlanLimits
 from propagation.models import Change, MailServer, parts
 
@@ -137,7 +137,8 @@ class MailboxSource:
             for account in accounts:
                 account.forget()
         elif isinstance(was, Mailbox):
-            accounts.update(password_hash=was.password_hash, ftp=was.ftp, **limits_in(was))
+            switches = {"ftp": was.ftp, "ssh": was.ssh}
+            accounts.update(password_hash=was.password_hash, **switches, **limits_in(was))
 
     def check(self, change: Change) -> None:
         """Nothing is left to judge: an account may always stay as it is."""
@@ -164,6 +165,7 @@ class MailboxSource:
                 name=account.name,
                 password_hash=account.password_hash,
                 ftp=account.ftp,
+                ssh=account.ssh,
                 **account.own_limits(),
             )
             for account in accounts
@@ -179,11 +181,21 @@ class MailboxSource:
             return _("Delete the account %(name)s") % name
         if change.renews_password:
             return _("Change the password of %(name)s") % name
-        if switches_ftp(change):
-            if change.after and change.after["ftp"]:
-                return _("Switch on FTP for %(name)s") % name
+        return _switching(switched(change), name) or _("Change the account %(name)s") % name
+
+
+def _switching(switches: dict[str, bool], name: dict[str, str]) -> str:
+    """Say what is switched, "" where it is nothing, or more than one thing."""
+    match [*switches.items()]:
+        case [("ftp", True)]:
+            return _("Switch on FTP for %(name)s") % name
+        case [("ftp", False)]:
             return _("Switch off FTP for %(name)s") % name
-        return _("Change the account %(name)s") % name
+        case [("ssh", True)]:
+            return _("Switch on SSH for %(name)s") % name
+        case [("ssh", False)]:
+            return _("Switch off SSH for %(name)s") % name
+    return ""
 
 
 def _mailbox_id(value: dict[str, Any] | None) -> uuid.UUID:

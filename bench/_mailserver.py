@@ -35,6 +35,7 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
         imaps_port=imaps,
         ftp_port=0,
         sftp_port=0,
+        ssh_port=0,
         panel_imap_port=panel,
         slow_guessing=False,
         client_names=False,

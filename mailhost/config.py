@@ -42,6 +42,7 @@ _OPTIONAL_PORTS = (
     "lmtp",
     "ftp",
     "sftp",
+    "ssh",
     "panel_imap",
     "webmail",
 )
@@ -82,7 +83,7 @@ class HostConfig:
     login_listen: str = _setting(
         "127.0.0.1",
         "IP",
-        "where logins by POP3, IMAP, FTP and SFTP are taken: one IP address, or * for all",
+        "where logins by POP3, IMAP, FTP, SFTP and SSH are taken: one IP address, or * for all",
     )
     smtp_port: int = _setting(
         2525, "PORT", "port for mail from other servers (the Internet uses 25)"
@@ -138,6 +139,21 @@ class HostConfig:
     ftp_port: int = _setting(2121, "PORT", "port for FTP, with explicit TLS (usually 21); 0: none")
     sftp_port: int = _setting(
         2122, "PORT", "port for SFTP (such as 2222, 22 being the system's own); 0: none"
+    )
+    ssh_port: int = _setting(
+        2022,
+        "PORT",
+        "port where accounts read their mail by SSH, in Alpine (such as 2022, 22 being the"
+        " system's own); 0: none",
+    )
+    ssh_uid: int = _setting(
+        5002, "NUMBER", "user and group id of what speaks SSH with customers, and of nothing else"
+    )
+    ssh_session_uid: int = _setting(
+        5003, "NUMBER", "user and group id of Alpine in its sandbox, and of nothing else"
+    )
+    ssh_sessions: int = _setting(
+        50, "NUMBER", "most sessions by SSH at once; each takes up to 100 MB of memory"
     )
     ftp_passive_ports: str = _setting(
         "11000-11999",
@@ -269,6 +285,15 @@ class HostConfig:
         _must(1 <= self.home_uid < 2**31 and self.home_uid != self.mail_uid, "home_uid")
         _must(1 <= self.home_gid < 2**31 and self.home_gid != self.mail_gid, "home_gid")
         _must(_port_range(self.ftp_passive_ports), "ftp_passive_ports")
+        # Whoever finds a hole in what speaks SSH, or in Alpine, must find nothing else by it.
+        others = {self.mail_uid, self.home_uid}
+        _must(1 <= self.ssh_uid < 2**31 and self.ssh_uid not in others, "ssh_uid")
+        others.add(self.ssh_uid)
+        _must(
+            1 <= self.ssh_session_uid < 2**31 and self.ssh_session_uid not in others,
+            "ssh_session_uid",
+        )
+        _must(1 <= self.ssh_sessions <= 10_000, "ssh_sessions")
         _must(not self.ftp_address or _address(self.ftp_address), "ftp_address")
         _must(10_000 <= self.message_size_limit < 2**31, "message_size_limit")
         _must(0 <= self.trash_reserve < 2**40, "trash_reserve")

@@ -39,6 +39,8 @@ from mailhost.panel_imap import make_door
 from mailhost.paths import Paths, suitable_root
 from mailhost.processes import OWN_MODULES, master
 from mailhost.render import RenderError, dovecot_version, render
+from mailhost.ssh import control, sandbox
+from mailhost.ssh.trial import trial
 from mailhost.store import Store
 from mailhost.usage.database import UsageDatabase
 from mailhost.usage.dict import NOTHING, PING
@@ -46,13 +48,18 @@ from mailhost.webmail import places
 from mailhost.webmail.asking import alive
 
 #: In the order to start them: without the policy daemon Postfix lets nobody send.
-SERVERS = ("policy", "lists", "usage", "postfix", "dovecot", "ftp", "webmail")
+SERVERS = ("policy", "lists", "usage", "postfix", "dovecot", "ftp", "ssh", "webmail")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
 #: What proftpd-mod-crypto and proftpd-mod-sqlite bring.
 FTP_MODULES = [Path("/usr/lib/proftpd") / f"mod_{name}.so" for name in ("sftp", "sql_sqlite")]
 
 
+_SWITCHED_OFF = {
+    "ftp": "FTP is switched off here: init --ftp-port or --sftp-port gives ports.",
+    "ssh": "SSH is switched off here: init --ssh-port gives a port.",
+    "webmail": "Webmail is switched off here: init --webmail-port gives a port.",
+}
 _EARLIER = "%s was made by an earlier version: run init again first."
 
 
@@ -79,8 +86,11 @@ def missing_programs() -> str | None:
 def missing_for(server: str) -> str | None:
     """Say in one sentence what has to be installed before this server can run, or None.
 
-    FTP alone needs ProFTPD, and webmail Roundcube: mail works without them.
+    FTP alone needs ProFTPD, SSH Alpine and a sandbox for it, and webmail Roundcube: mail works
+    without them.
     """
+    if server == "ssh":
+        return _missing_for_ssh()
     if server == "webmail":
         lacking = places.missing()
         return lacking or (None if os.geteuid() == 0 else "Webmail has to be started by root.")
@@ -95,14 +105,22 @@ def missing_for(server: str) -> str | None:
     return None if os.geteuid() == 0 else "ProFTPD has to be started by root."
 
 
+def _missing_for_ssh() -> str | None:
+    if os.geteuid() != 0:
+        return "The SSH service has to be started by root."
+    if problem := sandbox.missing() or trial():
+        return f"{problem} Mail works without SSH; init --ssh-port 0 says that none is wanted."
+    return None
+
+
 def wanted(config: HostConfig) -> tuple[str, ...]:
-    """Return which of SERVERS are to run: ftp and webmail only where they have a port."""
-    without = set()
-    if not (config.ftp_port or config.sftp_port):
-        without.add("ftp")
-    if not config.webmail_port:
-        without.add("webmail")
-    return tuple(server for server in SERVERS if server not in without)
+    """Return which of SERVERS are to run: ftp, ssh and webmail only where they have a port."""
+    ports = {
+        "ftp": config.ftp_port or config.sftp_port,
+        "ssh": config.ssh_port,
+        "webmail": config.webmail_port,
+    }
+    return tuple(server for server in SERVERS if ports.get(server, True))
 
 
 def init(root: Path, config: HostConfig) -> None:
@@ -170,6 +188,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.usage: (0, 0, 0o700),
         paths.ftp: (0, 0, 0o700),
         **_webmail_directories(paths, config),
+        paths.ssh: (0, 0, 0o700),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)
@@ -201,10 +220,11 @@ def _make_policy_key(target: Path) -> None:
 
 
 def _make_host_keys(paths: Paths) -> None:
-    """Write the keys by which SFTP clients know the server, unless there are some."""
+    """Write the keys by which SFTP and SSH clients know the server, unless there are some."""
     ed25519_key, ecdsa_key = paths.ftp / "host_ed25519", paths.ftp / "host_ecdsa"
-    if not ed25519_key.exists():
-        _write_key(ed25519_key, ed25519.Ed25519PrivateKey.generate(), PrivateFormat.OpenSSH)
+    for file in (ed25519_key, paths.ssh_host_key):
+        if not file.exists():
+            _write_key(file, ed25519.Ed25519PrivateKey.generate(), PrivateFormat.OpenSSH)
     if not ecdsa_key.exists():
         key = ec.generate_private_key(ec.SECP256R1())
         _write_key(ecdsa_key, key, PrivateFormat.TraditionalOpenSSL)
@@ -246,12 +266,6 @@ def _self_sign(target: Path, hostname: str) -> None:
         file.write(pem)
 
 
-_SWITCHED_BY = {
-    "ftp": ("FTP", "--ftp-port or --sftp-port"),
-    "webmail": ("Webmail", "--webmail-port"),
-}
-
-
 class _Told(Exception):
     """A signal asked this process to end."""
 
@@ -265,8 +279,7 @@ def run(root: Path, server: str) -> int:
     paths = Paths(root.absolute())
     config = load_config(paths.root)
     if server not in wanted(config):
-        name, options = _SWITCHED_BY[server]
-        raise InstanceError(f"{name} is switched off here: init {options} gives a port.")
+        raise InstanceError(_SWITCHED_OFF[server])
     if problem := missing_for(server):
         raise InstanceError(problem)
     if server == "ftp" and not paths.ftp_conf.exists():
@@ -300,7 +313,11 @@ def run(root: Path, server: str) -> int:
 
 def _made(paths: Paths, server: str) -> bool:
     """Say whether `init` of this version has made what one of our own programs needs."""
-    made = {"usage": paths.usage, "webmail": paths.webmail / "etc"}
+    made = {
+        "usage": paths.usage,
+        "ssh": paths.ssh_host_key,
+        "webmail": paths.webmail / "etc",
+    }
     return made.get(server, paths.policy_key).exists()
 
 
@@ -329,7 +346,7 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
     if server not in wanted(config):
         return ""
     if not running(root, server):
-        optional = server in ("ftp", "webmail")
+        optional = server in ("ftp", "ssh", "webmail")
         return missing_for(server) or "is not running" if optional else "is not running"
     if server == "policy":
         return _policy_problem(Paths(root.absolute()), config, timeout)
@@ -342,6 +359,10 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
     if server == "postfix":
         listen, greeting = config.smtp_listen, b"220 "
         ports = [config.smtp_port, config.submission_port]
+    elif server == "ssh":
+        if not control.answers(Paths(root.absolute()), timeout):
+            return "does not answer on its socket"
+        return _greets(config.login_listen, [config.ssh_port], b"SSH-2.0-", timeout)
     elif server == "ftp":
         return _greets(config.login_listen, [config.ftp_port], b"220 ", timeout) or _greets(
             config.login_listen, [config.sftp_port], b"SSH-2.0-", timeout

@@ -145,6 +145,36 @@ class Paths:
         return self.root / "webmail"
 
     @property
+    def ssh(self) -> Path:
+        """The SSH service's key and sockets, for root alone."""
+        return self.root / "ssh"
+
+    @property
+    def ssh_host_key(self) -> Path:
+        """The key by which SSH clients know the server; made once."""
+        return self.ssh / "host_ed25519"
+
+    @property
+    def ssh_auth(self) -> Path:
+        """Where Dovecot is asked about a login by SSH."""
+        return self.ssh / "auth"
+
+    @property
+    def ssh_imap(self) -> Path:
+        """Where Dovecot serves what Alpine reads."""
+        return self.ssh / "imap"
+
+    @property
+    def ssh_submission(self) -> Path:
+        """Where Postfix takes what Alpine sends."""
+        return self.queue / "private" / "ssh-submission"
+
+    @property
+    def ssh_control(self) -> Path:
+        """Where the SSH service is told to end an account's sessions."""
+        return self.ssh / "control"
+
+    @property
     def archive(self) -> Path:
         """What is on record about archives, and what killed runs left to finish."""
         return self.root / "archive"

@@ -17,12 +17,15 @@ LISTS_MODULE = "mailhost.lists"
 USAGE_MODULE = "mailhost.usage"
 #: The same for webmail, whose nginx and php-fpm it starts.
 WEBMAIL_MODULE = "mailhost.webmail"
+#: The same for reading mail by SSH.
+SSH_MODULE = "mailhost.ssh"
 #: The servers that are programs of ours.
 OWN_MODULES = {
     "policy": POLICY_MODULE,
     "lists": LISTS_MODULE,
     "usage": USAGE_MODULE,
     "webmail": WEBMAIL_MODULE,
+    "ssh": SSH_MODULE,
 }
 
 
@@ -36,6 +39,7 @@ def pid_file(paths: Paths, server: str) -> Path:
         "usage": paths.usage / "usage.pid",
         "ftp": paths.ftp / "proftpd.pid",
         "webmail": paths.webmail / "webmail.pid",
+        "ssh": paths.ssh / "ssh.pid",
     }
     return files[server]
 

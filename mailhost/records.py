@@ -93,7 +93,7 @@ class Mailbox:
 
     A limit of 0 is the one of the domain's plan. `pop_before_smtp` can switch off for this
     account what the plan allows, never the other way. `ftp` lets it reach its domain's home by
-    FTP and SFTP.
+    FTP and SFTP, `ssh` lets it read its mail by SSH.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Mailbox:
     recipients_per_day: int = 0
     pop_before_smtp: bool = True
     ftp: bool = False
+    ssh: bool = False
 
     def __post_init__(self) -> None:
         """Raise RecordError unless every field keeps its grammar."""
@@ -121,6 +122,7 @@ class Mailbox:
             _obey_limit(name, getattr(self, name))
         _obey_switch("pop_before_smtp", self.pop_before_smtp)
         _obey_switch("ftp", self.ftp)
+        _obey_switch("ssh", self.ssh)
 
     @property
     def key(self) -> str:

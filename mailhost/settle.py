@@ -25,6 +25,7 @@ from mailhost.ftp import Ftp, FtpError
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.processes import renew_postfix
+from mailhost.ssh import control
 from mailhost.store import Store
 from mailhost.webmail.sites import Sites
 
@@ -134,8 +135,9 @@ class Settler:
             return ""
         try:
             self._ftp.kick(names)
+            control.kick(self._paths, names)
             self._doveadm.kick(names)
-        except (NoAnswer, FtpError) as error:
+        except (NoAnswer, FtpError, control.ControlError) as error:
             # Remembered for the next call. Mailboxes may close even so: nobody can log in.
             return f"open sessions could not be ended: {error}"
         self._store.forget_kicks(names)

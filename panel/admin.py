@@ -51,15 +51,15 @@ class AccountAdmin(OpeningAdmin):
     add_form = OpenAccountAdminForm
     list_display = ["name", "domain", "server", "is_fixed", "created_at"]
     list_select_related = ["domain", "server"]
-    list_filter = ["server", "is_fixed", "ftp"]
+    list_filter = ["server", "is_fixed", "ftp", "ssh"]
     search_fields = ["name", "domain__name"]
     autocomplete_fields = ["domain"]
     exclude = ["password_hash"]
-    editable = (*OwnLimits.NAMES, "ftp")
+    editable = (*OwnLimits.NAMES, "ftp", "ssh")
     actions = ["delete_after_the_delay"]
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        """Bring the account's own limits and its FTP to the server."""
+        """Bring the account's own limits and its FTP and SSH to the server."""
         if change and form.changed_data:
             limits = {name: getattr(obj, name) for name in form.changed_data}
             obj.limit(by=request.user, **limits)

@@ -178,6 +178,8 @@ def prepare_server(var: Path, ports: Ports) -> None:
         say(f"no FTP: {no_ftp}")
     if no_webmail := missing_for("webmail"):
         say(f"no webmail: {no_webmail}")
+    if no_ssh := missing_for("ssh"):
+        say(f"no SSH: {no_ssh}")
     say(f"preparing the mail server {SERVER}")
     root = place.mailhost_root(var)
     root.parent.mkdir(exist_ok=True)
@@ -205,6 +207,7 @@ def prepare_server(var: Path, ports: Ports) -> None:
             imaps_port=ports.imaps,
             ftp_port=0 if no_ftp else ports.ftp,
             sftp_port=0 if no_ftp else ports.sftp,
+            ssh_port=0 if no_ssh else ports.ssh,
             panel_imap_port=ports.panel_imap,
             client_names=False,  # all of this machine, which may have no network
             webmail_port=0 if no_webmail else ports.webmail,
@@ -288,6 +291,8 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             " switched on",
             f"  Webmail    http://{WITH_WEBMAIL}.localhost:{ports.webmail}/webmail/, as tanaka with"
             " the mailboxes' password",
+            f"  SSH        ssh -p {ports.ssh} NAME@{HOST}, for accounts that have it switched on:"
+            " Alpine",
             "",
             "A first thing to try: log in as sakura and add the POP account `hello`. It goes",
             f"live after {delay} seconds (in production: 15 minutes). Then send to it:",

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mailhost.instance import missing_for, problem_of
@@ -135,39 +136,28 @@ def server_parts(var: Path, ports: Ports) -> list[Part]:
             lambda: greets(ports.pop3, b"+OK"),
             f"{HOST}:{ports.pop3}",
         ),
-        *ftp_parts(var, ports),
-        *webmail_parts(var, ports),
+        *optional_parts(var, ports),
     ]
 
 
-def ftp_parts(var: Path, ports: Ports) -> list[Part]:
-    """Return ProFTPD, under mailhost; nothing where it is not installed."""
-    if missing_for("ftp"):
-        return []
+def optional_parts(var: Path, ports: Ports) -> list[Part]:
+    """Return FTP, SSH and webmail, under mailhost: those whose programs are installed."""
     root = mailhost_root(var)
+    places = {"ftp": f"{ports.ftp}, {ports.sftp}", "ssh": ports.ssh, "webmail": ports.webmail}
     return [
         Part(
-            "ftp",
-            [*python("mailhost"), "--root", str(root), "run", "ftp"],
-            lambda: not problem_of(root, "ftp"),
-            f"{HOST}:{ports.ftp}, {ports.sftp}",
+            name,
+            [*python("mailhost"), "--root", str(root), "run", name],
+            partial(_no_problem, root, name),
+            f"{HOST}:{where}",
         )
+        for name, where in places.items()
+        if not missing_for(name)
     ]
 
 
-def webmail_parts(var: Path, ports: Ports) -> list[Part]:
-    """Return webmail, under mailhost; nothing where Roundcube is not installed."""
-    if missing_for("webmail"):
-        return []
-    root = mailhost_root(var)
-    return [
-        Part(
-            "webmail",
-            [*python("mailhost"), "--root", str(root), "run", "webmail"],
-            lambda: not problem_of(root, "webmail"),
-            f"{HOST}:{ports.webmail}",
-        )
-    ]
+def _no_problem(root: Path, server: str) -> bool:
+    return not problem_of(root, server)
 
 
 def python(module: str) -> list[str]:

@@ -44,6 +44,7 @@ class Ports:
     imaps: int = 2993
     ftp: int = 2121
     sftp: int = 2122
+    ssh: int = 2022
     panel_imap: int = 2144
     webmail: int = 2180
     webmail_imap: int = 2145
@@ -68,7 +69,7 @@ class Ports:
 
     def shown(self) -> dict[str, int]:
         """Return the ports that customers are told, for their programs."""
-        names = ("pop3", "pop3s", "imap", "imaps", "submission", "submissions", "ftp", "sftp")
+        names = ("pop3", "pop3s", "imap", "imaps", "submission", "submissions", "ftp", "sftp", "ssh")
         return {name: getattr(self, name) for name in names}
 
     def check_free(self, *, with_servers: bool) -> None:

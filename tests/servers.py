@@ -382,6 +382,7 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
             "webmail_imap_port": webmail[0],
             "webmail_submission_port": webmail[1],
             "sftp_port": 0,
+            "ssh_port": 0,
             "panel_imap_port": panel,
             "slow_guessing": False,
             "client_names": False,  # no test asks a name server

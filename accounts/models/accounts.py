@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import names, names_elsewhere, passwords
-from accounts.models.limits import OwnLimits, at_least_one, ftp_switch
+from accounts.models.limits import OwnLimits, at_least_one, ftp_switch, ssh_switch
 from mailhost import grammar
 from mailhost.records import Mailbox
 from propagation.models import Change, MailServer, one_at_a_time
@@ -95,6 +95,7 @@ class Account(OwnLimits):
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
     ftp = ftp_switch()
+    ssh = ssh_switch()
     is_fixed = models.BooleanField(gettext_lazy("fixed account"), default=False, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=now, editable=False)
 
@@ -155,6 +156,7 @@ class Account(OwnLimits):
             mailbox_id=self.pk.hex,
             password_hash=self.password_hash,
             ftp=self.ftp,
+            ssh=self.ssh,
             **self.recorded_limits(),
         )
 
@@ -232,6 +234,14 @@ class Account(OwnLimits):
         """
         self._edit({"ftp": on}, by)
         self.ftp = on
+
+    def switch_ssh(self, on: bool, *, by: Any = None) -> None:
+        """Switch reading its mail by SSH on or off, from the change's due time.
+
+        Raises ValidationError while the account is being deleted.
+        """
+        self._edit({"ssh": on}, by)
+        self.ssh = on
 
     def _edit(self, values: dict[str, Any], by: Any) -> None:
         with transaction.atomic():

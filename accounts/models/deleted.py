@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from accounts import names
 from accounts.models.accounts import Account
 from accounts.models.domains import Domain
-from accounts.models.limits import OwnLimits, at_least_one, ftp_switch
+from accounts.models.limits import OwnLimits, at_least_one, ftp_switch, ssh_switch
 from propagation.models import MailServer, one_at_a_time
 
 
@@ -39,6 +39,7 @@ class DeletedAccount(OwnLimits):
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
     ftp = ftp_switch()
+    ssh = ssh_switch()
     deleted_at = models.DateTimeField(gettext_lazy("deleted"), default=now)
     # Set while a restored account is on its way; the row goes once the server has it back.
     restored_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -77,6 +78,7 @@ class DeletedAccount(OwnLimits):
             name=name,
             password_hash=self.password_hash,
             ftp=self.ftp,
+            ssh=self.ssh,
             **self.own_limits(),
         )
         account.full_clean(validate_unique=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from mailhost import sqlite
 
 #: What schema.sql makes; migrations/N_to_M.sql bring an older database there.
-VERSION = 3
+VERSION = 4
 
 
 class Database:

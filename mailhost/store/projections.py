@@ -27,9 +27,14 @@ def derived_addresses(domain: str) -> tuple[str, ...]:
 
 def _mailbox_line(*values: object) -> str:
     """Return a mailbox's fields for comparison; of the hash only a digest."""
-    name, domain, mailbox_id, password_hash, quota, change, ftp = values
+    name, domain, mailbox_id, password_hash, quota, change, ftp, ssh = values
     digest = hashlib.sha256(str(password_hash).encode()).hexdigest()[:12]
-    return f"{name}@{domain} {mailbox_id} {digest} {quota} {change}{' ftp' if ftp else ''}"
+    switches = f"{' ftp' if ftp else ''}{' ssh' if ssh else ''}"
+    return f"{name}@{domain} {mailbox_id} {digest} {quota} {change}{switches}"
+
+
+def _lost_ssh(old: Mailbox, new: Mailbox) -> bool:
+    return old.ssh and not new.ssh
 
 
 class Projections:
@@ -67,7 +72,7 @@ class Projections:
     def _retire(self, old: Mailbox, new: Mailbox | None, staying: set[str], now: datetime) -> None:
         """Close the mailbox that bore this name, unless it is still the same one."""
         same = new is not None and new.mailbox_id == old.mailbox_id
-        if new is None or not same or new.password_hash != old.password_hash:
+        if new is None or not same or new.password_hash != old.password_hash or _lost_ssh(old, new):
             self._db.execute("INSERT OR IGNORE INTO kick VALUES (?)", (old.name,))
         if same:
             return
@@ -83,10 +88,11 @@ class Projections:
     def _put_mailbox(self, record: Mailbox, change: int) -> None:
         restored = self._trash.remove([record.mailbox_id])
         self._db.execute(
-            "INSERT INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (mailbox_id)"
+            "INSERT INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (mailbox_id)"
             " DO UPDATE SET name = excluded.name, domain = excluded.domain,"
             " address = excluded.address, password_hash = excluded.password_hash,"
-            " quota_bytes = excluded.quota_bytes, change = excluded.change, ftp = excluded.ftp",
+            " quota_bytes = excluded.quota_bytes, change = excluded.change, ftp = excluded.ftp,"
+            " ssh = excluded.ssh",
             (
                 record.mailbox_id,
                 record.name,
@@ -97,6 +103,7 @@ class Projections:
                 change,
                 "restoring" if restored else "open",
                 int(record.ftp),
+                int(record.ssh),
             ),
         )
 
@@ -211,6 +218,7 @@ class Projections:
                         record.quota_bytes,
                         entry.change,
                         record.ftp,
+                        record.ssh,
                     ),
                 )
             elif isinstance(record, Address):
@@ -224,7 +232,7 @@ class Projections:
         """Yield what the tables hold of a kind, as `recorded` does."""
         if kind == "mailbox":
             rows = self._db.execute(
-                "SELECT name, domain, mailbox_id, password_hash, quota_bytes, change, ftp"
+                "SELECT name, domain, mailbox_id, password_hash, quota_bytes, change, ftp, ssh"
                 " FROM mailbox WHERE state <> 'closing' ORDER BY name"
             )
             yield from ((row[0], _mailbox_line(*row)) for row in rows)

@@ -26,7 +26,8 @@ CREATE TABLE mailbox (
     quota_bytes INTEGER NOT NULL,
     change INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('open', 'closing', 'restoring')),
-    ftp INTEGER NOT NULL DEFAULT 0 CHECK (ftp IN (0, 1))
+    ftp INTEGER NOT NULL DEFAULT 0 CHECK (ftp IN (0, 1)),
+    ssh INTEGER NOT NULL DEFAULT 0 CHECK (ssh IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX mailbox_one_per_name ON mailbox (name) WHERE state <> 'closing';
 CREATE INDEX mailbox_by_name ON mailbox (name);
@@ -158,4 +159,4 @@ AND NOT EXISTS (
 )
 AND NOT EXISTS (SELECT 1 FROM list AS l WHERE l.address = t.address);
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;

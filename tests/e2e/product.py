@@ -376,6 +376,7 @@ def _mail_server(base: Path, ports: Ports, webmail: bool) -> Iterator[MailServer
             webmail_port=ports.webmail if webmail else 0,
             webmail_imap_port=ports.webmail_imap,
             webmail_submission_port=ports.webmail_submission,
+            ssh_port=0,
             slow_guessing=False,
             client_names=False,
             outbound=f"smtp:[127.0.0.1]:{outside.port}",

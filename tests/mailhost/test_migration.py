@@ -60,7 +60,7 @@ def test_mailboxes_of_an_earlier_version_have_no_ftp_until_it_is_switched_on(
     _old(old)
     value = BOX.value()
     # Earlier records do not say.
-    del value["ftp"]
+    del value["ftp"], value["ssh"]
     with closing(sqlite3.connect(old)) as db, db:
         db.execute("INSERT INTO record VALUES (?, 2, ?)", (BOX.key, json.dumps(value)))
         db.execute(
