@@ -69,7 +69,7 @@ class Ports:
 
     def shown(self) -> dict[str, int]:
         """Return the ports that customers are told, for their programs."""
-        names = ("pop3", "pop3s", "imap", "imaps", "submission", "submissions", "ftp", "sftp", "ssh")
+        names = "pop3 pop3s imap imaps submission submissions ftp sftp ssh".split()
         return {name: getattr(self, name) for name in names}
 
     def check_free(self, *, with_servers: bool) -> None:
