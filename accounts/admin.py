@@ -169,17 +169,17 @@ class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
     fieldsets = (*(UserAdmin.fieldsets or ()), (None, {"fields": ["language"]}))
     # Nobody types these in; and Django's boxes for them name neither their fields nor themselves.
     readonly_fields = ["last_login", "date_joined"]
-    filter_horizontal: tuple[str, ...] = ()
+    filter_horizontal = ()
 
 
 admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class PermissionsAdmin(GroupAdmin):  # type: ignore[type-arg]
+class PermissionsAdmin(GroupAdmin):
     """What operators may do who may not do everything."""
 
-    filter_horizontal: tuple[str, ...] = ()
+    filter_horizontal = ()
 
 
 @admin.register(Plan)

@@ -78,8 +78,8 @@ class Scene:
 def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     """Make everything, on a server that holds what is live."""
     objects = sakuras(cast, homes)
-    tanaka = Account.objects.get(pk=objects["account_id"])
-    club = MailingList.objects.get(pk=objects["list_id"])
+    tanaka = cast.com.accounts.get(name="tanaka")
+    club = MailingList.objects.get()
     managed = _live_rows(cast)
     _fill(club)
     factories.settle()
@@ -91,7 +91,7 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     objects["forwarding_id"] = ForwardingAddress.objects.get(local_part="sales").pk
     _figures(tanaka)
     hostile, jobs = _archives(tanaka, homes)
-    objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs["done"]
+    objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs[JobState.DONE]
     _logins()
     factories.answer()
     leaver = token(club.leave_key, "kaiin001@outside.example")

@@ -55,6 +55,7 @@ def test_page_is_right_in_every_size_and_light(
                 java_script_enabled=scripts,
                 viewport={"width": WIDE[0], "height": WIDE[1]},
                 color_scheme="light",
+                reduced_motion="reduce",
             )
             if login:
                 visitor.have_session(sessions[login])

@@ -23,7 +23,8 @@ def test_every_page_says_that_no_mail_server_is_connected(
 ) -> None:
     objects = sakuras(cast, tmp_path)
     sakura, operator = (logged_in(one, language) for one in (cast.sakura.user, cast.operator))
-    silent, said = set(), set()
+    silent: set[str] = set()
+    said: set[str] = set()
     for address in PAGES:
         client = browser(language) if address.name in WITHOUT_A_LOGIN else sakura
         response = client.get(path_of(address, objects))
