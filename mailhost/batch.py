@@ -84,8 +84,9 @@ class Batch:
     def _news(self) -> list[Entry]:
         """Return what is newer than the store; what is older has the outcome STALE."""
         news = []
+        changes = self._store.records.changes_of([entry.key for entry in self._fit])
         for entry in self._fit:
-            held = self._store.records.change_of(entry.key)
+            held = changes.get(entry.key, 0)
             if entry.change < held:
                 self.outcomes[entry.key] = Outcome(Status.STALE, f"change {held} came before")
             elif entry.change > held:

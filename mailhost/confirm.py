@@ -7,7 +7,7 @@ batch and not of the server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 from mailhost import dovecot
@@ -19,6 +19,8 @@ from mailhost.store import Store, derived_addresses
 from mailhost.webmail.asking import serves
 
 Place = tuple[str, str]
+#: Records that work on a server that hosts their domain.
+OF_A_DOMAIN = Mailbox | Address | MailingList | Webmail
 
 
 class Confirmer:
@@ -57,10 +59,9 @@ class Confirmer:
 
         A map that gives another answer than the store is marked to be mended.
         """
-        places = {entry.key: list(self._places(entry)) for entry in entries}
-        ahead = self._answered_ahead()
-        names = [_name(entry) for entry in entries if self._still_to_ask(entry, ahead)]
-        asked = self._doveadm.ask_users(names)
+        trashed = self._store.trash.held(list(filter(None, map(_address, entries))))
+        places = {entry.key: list(self._places(entry, trashed)) for entry in entries}
+        asked = self._doveadm.ask_users(self._not_yet_asked(entries))
         keys = _by_map(place for some in places.values() for place in some)
         found, silent = self._ask_maps(keys)
         wanted = {
@@ -68,14 +69,14 @@ class Confirmer:
             for name, asked_for in keys.items()
             for key, value in self._store.lines.of(name, asked_for).items()
         }
-        try:
-            users, deaf = ahead | dovecot.users(asked), ""
-        except NoAnswer as error:
-            users, deaf = {}, f"Dovecot did not answer: {error}"
         outdated = self._wrong_in_ftp([_name(entry) for entry in entries if _is_mailbox(entry)])
+        hosted = self._store.lines.of("domains", list({_domain(entry) for entry in entries}))
+        # Last, for of many mailboxes it takes Dovecot longest to tell.
+        users, deaf = self._users(entries, asked)
         problems = self._wrong_in_webmail(entries)
         for entry in entries:
-            problem = silent or self._differs(places[entry.key], wanted, found) or self._idle(entry)
+            problem = silent or self._differs(places[entry.key], wanted, found)
+            problem = problem or _idle(entry, hosted, wanted)
             if not problem and _is_mailbox(entry):
                 problem = deaf or self._wrong_user(entry, users)
                 problem = problem or outdated.get(_name(entry), "")
@@ -91,20 +92,33 @@ class Confirmer:
         except NoAnswer:
             return {}
 
-    def _still_to_ask(self, entry: Entry, ahead: dict[str, User]) -> bool:
-        """Say whether the answer given ahead leaves anything open about a mailbox."""
-        removed = entry.record is None
-        return _is_mailbox(entry) and (removed or bool(self._wrong_user(entry, ahead)))
+    def _not_yet_asked(self, entries: Iterable[Entry]) -> list[str]:
+        """Return the names of mailboxes that Dovecot is not being asked for already."""
+        late = (entry for entry in entries if entry.record is None or not self._ahead)
+        return [_name(entry) for entry in late if _is_mailbox(entry)]
 
-    def _places(self, entry: Entry) -> Iterable[Place]:
-        """Yield the map lines that the entry is about."""
+    def _users(self, entries: Iterable[Entry], asked: dovecot.Asked) -> tuple[dict[str, User], str]:
+        """Return what Dovecot says of mailboxes, or why it does not.
+
+        Whoever it does not know by an answer given ahead is asked for once more.
+        """
+        try:
+            users = self._answered_ahead() | dovecot.users(asked)
+            boxes = (entry for entry in entries if isinstance(entry.record, Mailbox))
+            again = [_name(entry) for entry in boxes if self._wrong_user(entry, users)]
+            return users | dovecot.users(self._doveadm.ask_users(again)), ""
+        except NoAnswer as error:
+            return {}, f"Dovecot did not answer: {error}"
+
+    def _places(self, entry: Entry, trashed: Collection[str]) -> Iterable[Place]:
+        """Yield the map lines that an entry is about; `trashed`: addresses of deleted mailboxes."""
         kind, _, name = entry.key.partition(":")
         if kind == "domain":
             yield "domains", name
             yield from (("aliases", address) for address in derived_addresses(name))
         elif kind == "address":
             yield "aliases", name
-            if self._store.trash.holds(name):
+            if name in trashed:
                 yield "refused", name
         elif kind == "list":
             for address in list_addresses(name):
@@ -113,7 +127,7 @@ class Confirmer:
             return
         elif isinstance(entry.record, Mailbox):
             yield "mailboxes", entry.record.address
-            if self._store.trash.holds(entry.record.address):
+            if entry.record.address in trashed:
                 yield "refused", entry.record.address
         else:
             for address in self._store.trash.addresses_of(name):
@@ -164,17 +178,6 @@ class Confirmer:
                 problems[entry.key] = f"webmail {does} the domain"
         return problems
 
-    def _idle(self, entry: Entry) -> str:
-        """Say why a record that is written everywhere takes no mail yet."""
-        record = entry.record
-        if isinstance(record, Mailbox | Address | MailingList | Webmail) and not self._store.hosted(
-            record.domain
-        ):
-            return f"{record.domain} is not a domain of this server"
-        if isinstance(record, Address) and self._store.lines.at("aliases", record.address) is None:
-            return f"{record.address} leads to itself alone, and there is no such mailbox"
-        return ""
-
     def _wrong_user(self, entry: Entry, users: dict[str, User]) -> str:
         user = users.get(_name(entry))
         if not isinstance(entry.record, Mailbox):
@@ -184,6 +187,19 @@ class Confirmer:
         if user != User(entry.change, entry.record.mailbox_id):
             return "Dovecot knows another state of the mailbox"
         return ""
+
+
+def _idle(entry: Entry, hosted: Collection[str], wanted: Mapping[Place, str]) -> str:
+    """Say why a record that is written everywhere takes no mail yet."""
+    record = entry.record
+    if (
+        isinstance(record, Mailbox | Address | MailingList | Webmail)
+        and record.domain not in hosted
+    ):
+        return f"{record.domain} is not a domain of this server"
+    if isinstance(record, Address) and ("aliases", record.address) not in wanted:
+        return f"{record.address} leads to itself alone, and there is no such mailbox"
+    return ""
 
 
 def _by_map(places: Iterable[Place]) -> dict[str, list[str]]:
@@ -199,3 +215,16 @@ def _is_mailbox(entry: Entry) -> bool:
 
 def _name(entry: Entry) -> str:
     return entry.key.partition(":")[2]
+
+
+def _address(entry: Entry) -> str:
+    """Return the address that an entry of a mailbox or a forwarding address is about, or ""."""
+    if isinstance(entry.record, Mailbox):
+        return entry.record.address
+    return _name(entry) if entry.key.startswith("address:") else ""
+
+
+def _domain(entry: Entry) -> str:
+    """Return the domain that has to be hosted for the record to work, or ""."""
+    record = entry.record
+    return record.domain if isinstance(record, OF_A_DOMAIN) else ""

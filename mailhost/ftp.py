@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from mailhost import grammar, programs
+from mailhost import grammar, programs, sqlite
 from mailhost.errors import HostError
 from mailhost.paths import Paths
 from mailhost.processes import master
@@ -33,8 +33,6 @@ CREATE TABLE IF NOT EXISTS account (
 ) STRICT, WITHOUT ROWID
 """
 _SCHEMES = {"$6$": "{SHA512-CRYPT}", "$2y": "{BLF-CRYPT}"}
-# Names asked for by one query.
-_CHUNK = 500
 # What the scoreboard calls who has not logged in.
 _NOBODY_YET = "(none)"
 # Seconds in which a session that was asked to end is gone (usually half a second).
@@ -73,15 +71,9 @@ class Ftp:
 
     def of(self, names: Collection[str]) -> dict[str, FtpUser]:
         """Return those of these names that may log in."""
-        found: dict[str, FtpUser] = {}
-        waiting = list(names)
+        query = "SELECT name, hash, home, fixed FROM account WHERE name IN"
         with self._opened() as db:
-            for n in range(0, len(waiting), _CHUNK):
-                chunk = waiting[n : n + _CHUNK]
-                marks = ", ".join("?" * len(chunk))
-                query = f"SELECT name, hash, home, fixed FROM account WHERE name IN ({marks})"  # noqa: S608
-                found.update((row[0], _user(*row)) for row in db.execute(query, chunk))
-        return found
+            return {row[0]: _user(*row) for row in sqlite.among(db, query, list(names))}
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

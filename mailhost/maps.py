@@ -1,8 +1,8 @@
 """Postfix's lmdb maps: changed in place while Postfix reads them, no reload needed.
 
-Few keys are changed by `postmap -i -r` and `postmap -d`, which sync each key;
-many by building the map anew in place, which is one transaction that readers
-do not notice. Source: Postfix postmap(1), lmdb_table(5).
+However many keys of a map change, they do so in one transaction of LMDB, which readers do not
+notice: `postmap -i` would make one of each key, with the disk synced for each. A map is made,
+and looked up, by postmap itself. Source: Postfix postmap(1), lmdb_table(5).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+
+import lmdb
 
 from mailhost import programs
 from mailhost.errors import HostError
@@ -36,6 +38,12 @@ _LINES = {
 _BLOCKS = {name: re.compile(rf"\A(?:{text}\n)*+\Z") for name, text in _LINES.items()}
 #: Lines checked and written at a time.
 _BLOCK = 5000
+# What the key of a map and its value end with, as postmap writes them.
+_END = b"\0"
+# Bytes of address space that a map may grow into, and how many a changed key may take of them: as
+# many pages as its tree is deep, each written anew.
+_ROOM = 1 << 28
+_ROOM_PER_KEY = 1 << 15
 
 
 class MapError(HostError):
@@ -70,15 +78,34 @@ class Maps:
         self.keep: Sequence[int] = ()
 
     def put(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
-        """Add or replace these keys."""
-        if text := block(name, lines):
-            self._postmap(name, "-i", "-r", text=text)
+        """Add or replace these keys, all or none."""
+        rows = list(lines)
+        if block(name, rows):
+            with self._changing(name, len(rows)) as map_:
+                for key, value in rows:
+                    map_.put(key.encode("ascii") + _END, value.encode("ascii") + _END)
 
     def delete(self, name: str, keys: Iterable[str]) -> None:
-        """Remove these keys; one that is not there is no error."""
-        text = "".join(f"{key}\n" for key in keys)
-        if text:
-            self._postmap(name, "-d", "-", text=text, absent=True)
+        """Remove these keys, all or none; one that is not there is no error."""
+        if gone := list(keys):
+            with self._changing(name, len(gone)) as map_:
+                for key in gone:
+                    map_.delete(key.encode("ascii") + _END)
+
+    @contextmanager
+    def _changing(self, name: str, keys: int) -> Iterator[lmdb.Transaction[bytes]]:
+        """Change so many keys of a map that postmap has made, in one transaction."""
+        file = self._file(name)
+        try:
+            room = _ROOM + keys * _ROOM_PER_KEY + 2 * file.stat().st_size
+            # No lock of LMDB's own, since Postfix takes none: who writes holds the server's.
+            with (
+                lmdb.open(str(file), room, subdir=False, create=False, lock=False) as opened,
+                opened.begin(write=True) as transaction,
+            ):
+                yield transaction
+        except (OSError, lmdb.Error) as error:
+            raise MapError(f"the map {name} could not be changed: {error}") from error
 
     def rebuild(self, name: str, lines: Iterable[str]) -> None:
         """Make the map hold just these source lines, in one transaction of the map."""
@@ -134,14 +161,11 @@ class Maps:
         table = f"lmdb:{self._paths.maps / name}"
         return ["postmap", "-c", str(self._paths.postfix), *options, table]
 
-    def _postmap(
-        self, name: str, *options: str, text: str = "", rows: int = 0, absent: bool = False
-    ) -> None:
-        seconds = programs.patience(rows or text.count("\n"))
+    def _postmap(self, name: str, *options: str, rows: int) -> None:
+        seconds = programs.patience(rows)
         with _map_errors():
-            answer = programs.run(self._command(name, *options), text, self.keep, seconds)
-        # With -d, 1 without a word says that some key was not there.
-        if answer.code and not (absent and answer.code == 1 and not answer.err):
+            answer = programs.run(self._command(name, *options), "", self.keep, seconds)
+        if answer.code:
             raise MapError(f"postmap on {name}: {answer.err or answer.code}")
 
 

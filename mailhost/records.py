@@ -343,6 +343,14 @@ _KINDS: dict[str, type[Record]] = {
     "list": MailingList,
     "webmail": Webmail,
 }
+# The fields that a record of each kind must have, and those that it may have.
+_FIELDS: dict[type[Record], tuple[frozenset[str], frozenset[str]]] = {
+    kind: (
+        frozenset(item.name for item in fields(kind) if item.default is MISSING),
+        frozenset(kind.__slots__),
+    )
+    for kind in _KINDS.values()
+}
 _CHECKS: dict[str, Callable[[str], None]] = {
     "plan": grammar.check_plan_code,
     "domain": grammar.check_domain,
@@ -365,8 +373,8 @@ def record_from(key: str, value: Mapping[str, Any]) -> Record:
     kind = _KINDS.get(key.partition(":")[0])
     if kind is None:
         raise RecordError("key", f"no such kind of record: {key!a}")
-    needed = {item.name for item in fields(kind) if item.default is MISSING}
-    if not needed <= value.keys() <= set(kind.__slots__):
+    needed, known = _FIELDS[kind]
+    if not needed <= value.keys() <= known:
         raise RecordError("fields", f"fields of {key!a}: {sorted(value)!a}")
     values = dict(value)
     for name in _TUPLES:
@@ -402,7 +410,9 @@ class Entry:
             raise RecordError("change", f"not a change number: {self.change!a}")
         if self.record is None:
             return
-        # The record may have been built around its own checks: build it anew.
+        # The record may have been built around its own checks: do them again.
         if not isinstance(self.record, Record):
             raise RecordError("record", "not a record")
-        record_from(self.key, self.record.value())
+        self.record.__post_init__()
+        if self.record.key != self.key:
+            raise RecordError("key", f"{self.key!a} holds {self.record.key!a}")

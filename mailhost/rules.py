@@ -25,15 +25,17 @@ def taken_ids(store: Store, entries: Sequence[Entry]) -> dict[str, str]:
         entry.key: entry.record.mailbox_id if isinstance(entry.record, Mailbox) else ""
         for entry in entries
     }
+    held = store.holders([id_ for id_ in after.values() if id_])
     holders: dict[str, str] = {}
     refused: dict[str, str] = {}
     for entry in entries:
         if not isinstance(entry.record, Mailbox):
             continue
         id_, name = entry.record.mailbox_id, entry.record.name
-        holder = holders.get(id_) or store.name_of(id_)
+        holder, state = held.get(id_, ("", ""))
+        holder = holders.get(id_) or holder
         kept = holder != name and after.get(f"mailbox:{holder}", id_) == id_
-        if holder and (kept or id_ in holders or store.is_closing(id_)):
+        if holder and (kept or id_ in holders or state == "closing"):
             refused[entry.key] = holder
         else:
             holders[id_] = name

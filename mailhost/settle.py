@@ -29,14 +29,6 @@ from mailhost.ssh import control
 from mailhost.store import Store
 from mailhost.webmail.sites import Sites
 
-#: From this many keys on, a map is built anew: with a million rows that takes 3 s, while a
-#: thousand keys, synced one by one, take 0.5 s on a quiet disk and 8 s on a busy one.
-REBUILD_FROM = 1000
-#: In a small map already from here on: postmap syncs the disk for each key (0.2 to 8 ms),
-#: while this many rows are rebuilt in the quickest such time.
-REBUILD_SMALL_FROM = 10
-ROWS_PER_SYNC = 150
-
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 log = logging.getLogger(__name__)
@@ -87,35 +79,21 @@ class Settler:
         dirty = self._store.lines.dirty()
         if not dirty:
             return
-        anew = {name for name, keys in dirty.items() if self._quicker_anew(name, len(keys))}
-        lines = {
-            name: self._store.lines.of(name, keys)
-            for name, keys in dirty.items()
-            if name not in anew
-        }
+        lines = {name: self._store.lines.of(name, keys) for name, keys in dirty.items()}
         # A mailbox before the address that leads to it, and a domain last: then nothing
         # of it is refused. Removals go the other way.
         for name in NAMES:
-            if name in anew:
-                self._maps.rebuild(name, self._store.lines.source(name))
-            elif name in lines:
-                self._maps.put(name, lines[name].items())
+            self._maps.put(name, lines.get(name, {}).items())
             self.at(f"added {name}")
         for name in reversed(NAMES):
-            if name in lines:
-                self._maps.delete(name, [key for key in dirty[name] if key not in lines[name]])
+            gone = [key for key in dirty.get(name, ()) if key not in lines[name]]
+            self._maps.delete(name, gone)
         if "domains" in dirty:
             renew_postfix(self._paths)
         self.at("removed")
         with self._store.transaction():
             for name in dirty:
                 self._store.lines.forget_dirty(name)
-
-    def _quicker_anew(self, name: str, changes: int) -> bool:
-        if changes > REBUILD_FROM:
-            return True
-        rows = changes * ROWS_PER_SYNC
-        return changes > REBUILD_SMALL_FROM and self._store.lines.at_most(name, rows)
 
     # FTP
 

@@ -116,10 +116,11 @@ def _number_anew(host: Host, stale: Sequence[Change]) -> None:
     number_above(host.highest_change())
     for change in stale:
         newer = Change.objects.of(change.server_id, [change.key]).filter(pk__gt=change.pk)
-        overtaken = newer.exists()
+        # Read as a whole, and before its secrets are forgotten.
+        again = None if newer.exists() else Change.objects.get(pk=change.pk).again()
         Change.objects.filter(pk=change.pk).end(ChangeState.SUPERSEDED)
-        if not overtaken:
-            change.again().save(force_insert=True)
+        if again:
+            again.save(force_insert=True)
 
 
 def _postpone(changes: Iterable[Change], cause: Cause, reason: str) -> int:
@@ -141,10 +142,10 @@ def _tell_sources(done: Sequence[Change]) -> dict[str, str]:
 
     Returns why, by key, for changes whose app could not: they alone stay open.
     """
-    edited: set[str] = set()
-    for keys in parts([change.key for change in done]):
-        waiting = Change.objects.pending().of(done[0].server_id, keys)
-        edited.update(waiting.values_list("key", flat=True))
+    server = {change.server_id for change in done}
+    applying = Change.objects.open().filter(server__in=server, state=ChangeState.APPLYING)
+    waiting = Change.objects.pending().filter(server__in=server, key__in=applying.values("key"))
+    edited = set(waiting.values_list("key", flat=True))
     by_kind = defaultdict(list)
     for change in done:
         if change.key not in edited:

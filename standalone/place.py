@@ -69,8 +69,8 @@ class Ports:
 
     def shown(self) -> dict[str, int]:
         """Return the ports that customers are told, for their programs."""
-        names = "pop3 pop3s imap imaps submission submissions ftp sftp ssh".split()
-        return {name: getattr(self, name) for name in names}
+        mail = ("pop3", "pop3s", "imap", "imaps", "submission", "submissions")
+        return {name: getattr(self, name) for name in (*mail, "ftp", "sftp", "ssh")}
 
     def check_free(self, *, with_servers: bool) -> None:
         """Raise Refused for the first port that something else has, or that is wanted twice."""

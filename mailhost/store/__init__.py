@@ -14,6 +14,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
+from mailhost import sqlite
 from mailhost.records import (
     Address,
     Entry,
@@ -63,8 +64,7 @@ class Store(Database):
         self.projections.follow_domains(domains)
         self.projections.follow_mailboxes(mailboxes, now)
         self.projections.follow_lists(lists)
-        for address in addresses:
-            self.projections.follow_address(address)
+        self.projections.follow_addresses(addresses)
         self.lines.mark_changed(before, self.lines.now(addresses, names))
         self.ftp.mark_changed(ftp_before, self._ftp_now(mailboxes, names))
 
@@ -75,17 +75,17 @@ class Store(Database):
     def _affected(self, changed: Iterable[Changed]) -> dict[str, None]:
         """Return the addresses whose lines may change, each once."""
         addresses: dict[str, None] = {}
+        changed = list(changed)
+        news = [item.entry.record for item in changed]
+        ids = [record.mailbox_id for record in news if isinstance(record, Mailbox)]
+        # Brought back under another name: the one it was deleted by is no longer kept.
+        addresses.update(dict.fromkeys(filter(None, self.trash.addresses_by_id(ids).values())))
         for item in changed:
             for record in (item.old, item.entry.record):
                 if isinstance(record, Mailbox | Address):
                     addresses[record.address] = None
                 elif isinstance(record, MailingList):
                     addresses.update(dict.fromkeys(record.addresses))
-            if isinstance(item.entry.record, Mailbox):
-                # Brought back under another name: the one it was deleted by is no longer kept.
-                details = self.trash.details(item.entry.record.mailbox_id)
-                if details and details["address"]:
-                    addresses[details["address"]] = None
             if isinstance(item.old or item.entry.record, HostedDomain):
                 addresses.update(dict.fromkeys(derived_addresses(item.name)))
                 if item.old is None or item.entry.record is None:
@@ -117,8 +117,7 @@ class Store(Database):
 
     def remove_trash(self, mailbox_ids: Sequence[str]) -> None:
         """Forget these, and free their addresses. To be called within a transaction."""
-        details = [self.trash.details(id_) for id_ in mailbox_ids]
-        addresses = {row["address"] for row in details if row and row["address"]}
+        addresses = set(filter(None, self.trash.addresses_by_id(mailbox_ids).values()))
         before = self.lines.now(addresses, ())
         self.trash.remove(mailbox_ids)
         self.lines.mark_changed(before, self.lines.now(addresses, ()))
@@ -157,10 +156,11 @@ class Store(Database):
         ).fetchone()
         return row[0] if row else None
 
-    def is_closing(self, mailbox_id: str) -> bool:
-        """Say whether the mailbox with this id is on its way to the trash."""
-        query = "SELECT 1 FROM mailbox WHERE mailbox_id = ? AND state = 'closing'"
-        return self._db.execute(query, (mailbox_id,)).fetchone() is not None
+    def holders(self, mailbox_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return name and state of the mailboxes that there are with these ids."""
+        query = "SELECT mailbox_id, name, state FROM mailbox WHERE mailbox_id IN"
+        rows = sqlite.among(self._db, query, mailbox_ids)
+        return {mailbox_id: (name, state) for mailbox_id, name, state in rows}
 
     def webmail(self) -> list[str]:
         """Return the hosted domains that are to have webmail, in the order of names."""

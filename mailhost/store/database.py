@@ -11,6 +11,9 @@ from pathlib import Path
 
 from mailhost import sqlite
 
+# Kibibytes of the file that may be kept in memory, and while millions of rows are written.
+_MEMORY, _MORE_MEMORY = 65_536, 1_000_000
+
 #: What schema.sql makes; migrations/N_to_M.sql bring an older database there.
 VERSION = 4
 
@@ -34,6 +37,8 @@ class Database:
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
+        # SQLite's 2 MB are too few for the indexes that a batch of thousands changes.
+        self._db.execute(f"PRAGMA cache_size = -{_MEMORY}")
         version = self._version()
         if version == 0:
             self._run("schema.sql")
@@ -65,14 +70,14 @@ class Database:
     @contextmanager
     def bulk(self) -> Iterator[None]:
         """Do all of the block or nothing, with memory for a transaction of millions of rows."""
-        self._db.execute("PRAGMA cache_size = -1000000")
+        self._db.execute(f"PRAGMA cache_size = -{_MORE_MEMORY}")
         try:
             with self.transaction():
                 yield
             # Or every reader would go through a log as long as the database.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
-            self._db.execute("PRAGMA cache_size = -2000")
+            self._db.execute(f"PRAGMA cache_size = -{_MEMORY}")
 
     @contextmanager
     def without_indexes(self) -> Iterator[None]:

@@ -10,8 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-# Names asked for by one query.
-_CHUNK = 500
+from mailhost import sqlite
 
 
 class FtpUser(NamedTuple):
@@ -37,17 +36,11 @@ class FtpUsers:
 
     def of(self, names: Sequence[str]) -> dict[str, FtpUser]:
         """Return those of these names that may log in."""
-        found = {}
-        for n in range(0, len(names), _CHUNK):
-            chunk = names[n : n + _CHUNK]
-            marks = ", ".join("?" * len(chunk))
-            query = (
-                "SELECT name, password_hash, home, fixed FROM ftp_user"  # noqa: S608 (marks)
-                f" WHERE name IN ({marks})"
-            )
-            for name, hashed, home, fixed in self._db.execute(query, chunk):
-                found[name] = FtpUser(name, hashed, home, bool(fixed))
-        return found
+        query = "SELECT name, password_hash, home, fixed FROM ftp_user WHERE name IN"
+        return {
+            name: FtpUser(name, hashed, home, bool(fixed))
+            for name, hashed, home, fixed in sqlite.among(self._db, query, names)
+        }
 
     def among(self, domains: Iterable[str]) -> dict[str, FtpUser]:
         """Return those of these domains, by name."""

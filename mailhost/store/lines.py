@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from mailhost import sqlite
+
 Place = tuple[str, str]
 """A map's name and a key in it."""
 
 # The maps that have a line about an address.
 _ADDRESS_MAPS = ("mailboxes", "aliases", "refused", "transport")
-# Keys asked for by one query.
-_CHUNK = 500
 
 
 class Lines:
@@ -35,13 +35,8 @@ class Lines:
 
     def of(self, name: str, keys: Sequence[str]) -> dict[str, str]:
         """Return what the map `name` shall answer for each of these keys that it shall have."""
-        found: dict[str, str] = {}
-        for n in range(0, len(keys), _CHUNK):
-            chunk = keys[n : n + _CHUNK]
-            marks = ", ".join("?" * len(chunk))
-            query = f"SELECT key, value FROM map_{name} WHERE key IN ({marks})"  # noqa: S608
-            found.update(self._db.execute(query, chunk))
-        return found
+        query = f"SELECT key, value FROM map_{name} WHERE key IN"  # noqa: S608 (a map's name)
+        return dict(sqlite.among(self._db, query, keys))
 
     def all(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield all that the map `name` shall hold, in the order of the keys' bytes."""
@@ -56,11 +51,6 @@ class Lines:
         line = "key || char(9) || value || char(10)"
         query = f"SELECT {line} FROM map_{name} ORDER BY key"  # noqa: S608 (a map's name)
         return chain.from_iterable(self._db.execute(query))
-
-    def at_most(self, name: str, count: int) -> bool:
-        """Say whether the map `name` shall hold no more than so many keys."""
-        query = f"SELECT 1 FROM map_{name} LIMIT 1 OFFSET ?"  # noqa: S608 (a map's name)
-        return self._db.execute(query, (count,)).fetchone() is None
 
     def now(self, addresses: Iterable[str], domains: Iterable[str]) -> dict[Place, str]:
         """Return every line about these addresses and domains, to compare before with after."""
@@ -80,7 +70,7 @@ class Lines:
 
     def mark_dirty(self, places: Iterable[Place]) -> None:
         """Remember (map, key) pairs whose line may be wrong in the map."""
-        self._db.executemany("INSERT OR IGNORE INTO dirty VALUES (?, ?)", places)
+        self._db.executemany("INSERT OR IGNORE INTO dirty VALUES (?, ?)", sorted(places))
 
     def dirty(self) -> dict[str, list[str]]:
         """Return the keys to be brought to each map."""

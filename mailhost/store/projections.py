@@ -65,9 +65,7 @@ class Projections:
         for item in changed:
             if isinstance(item.old, Mailbox):
                 self._retire(item.old, news.get(item.entry.key), staying, now)
-        for item in changed:
-            if record := news.get(item.entry.key):
-                self._put_mailbox(record, item.entry.change)
+        self._put_mailboxes([item.entry for item in changed])
 
     def _retire(self, old: Mailbox, new: Mailbox | None, staying: set[str], now: datetime) -> None:
         """Close the mailbox that bore this name, unless it is still the same one."""
@@ -85,26 +83,33 @@ class Projections:
         )
         self._trash.add(old, now)
 
-    def _put_mailbox(self, record: Mailbox, change: int) -> None:
-        restored = self._trash.remove([record.mailbox_id])
-        self._db.execute(
+    def _put_mailboxes(self, entries: Iterable[Entry]) -> None:
+        boxes = [
+            (entry.record, entry.change) for entry in entries if isinstance(entry.record, Mailbox)
+        ]
+        restored = self._trash.addresses_by_id([record.mailbox_id for record, _ in boxes])
+        self._trash.remove(list(restored))
+        self._db.executemany(
             "INSERT INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (mailbox_id)"
             " DO UPDATE SET name = excluded.name, domain = excluded.domain,"
             " address = excluded.address, password_hash = excluded.password_hash,"
             " quota_bytes = excluded.quota_bytes, change = excluded.change, ftp = excluded.ftp,"
             " ssh = excluded.ssh",
-            (
-                record.mailbox_id,
-                record.name,
-                record.domain,
-                record.address,
-                record.password_hash,
-                record.quota_bytes,
-                change,
-                "restoring" if restored else "open",
-                int(record.ftp),
-                int(record.ssh),
-            ),
+            [
+                (
+                    record.mailbox_id,
+                    record.name,
+                    record.domain,
+                    record.address,
+                    record.password_hash,
+                    record.quota_bytes,
+                    change,
+                    "restoring" if record.mailbox_id in restored else "open",
+                    int(record.ftp),
+                    int(record.ssh),
+                )
+                for record, change in boxes
+            ],
         )
 
     def follow_lists(self, changed: Iterable[Changed]) -> None:
@@ -125,16 +130,20 @@ class Projections:
             "INSERT INTO domain VALUES (?, ?, ?)", (record.name, record.fixed_address, record.home)
         )
 
-    def follow_address(self, address: str) -> None:
-        """Write where `address` leads: what is on record or, else, what its domain implies."""
-        domain = address.rpartition("@")[2]
-        self._db.execute("DELETE FROM address WHERE address = ?", (address,))
-        self._db.execute("DELETE FROM destination WHERE address = ?", (address,))
-        record = self._records.get(f"address:{address}")
-        destinations = record.destinations if isinstance(record, Address) else ()
-        destinations = destinations or self._derived(address, domain)
-        if destinations:
-            self._put_address(address, domain, destinations, derived=record is None)
+    def follow_addresses(self, addresses: Iterable[str]) -> None:
+        """Write where each leads: what is on record or, else, what its domain implies."""
+        names = list(addresses)
+        for table in ("address", "destination"):
+            query = f"DELETE FROM {table} WHERE address = ?"  # noqa: S608 (names above)
+            self._db.executemany(query, [(address,) for address in names])
+        held = self._records.read_all([f"address:{address}" for address in names])
+        for address in names:
+            record = held.get(f"address:{address}", (0, None))[1]
+            domain = address.rpartition("@")[2]
+            destinations = record.destinations if isinstance(record, Address) else ()
+            destinations = destinations or self._derived(address, domain)
+            if destinations:
+                self._put_address(address, domain, destinations, derived=record is None)
 
     def _put_address(
         self, address: str, domain: str, destinations: Sequence[str], *, derived: bool
@@ -157,7 +166,7 @@ class Projections:
         """Write what follows from a record where nothing is yet."""
         record = entry.record
         if isinstance(record, Mailbox):
-            self._put_mailbox(record, entry.change)
+            self._put_mailboxes([entry])
         elif isinstance(record, Address):
             self._put_address(record.address, record.domain, record.destinations, derived=False)
         elif isinstance(record, MailingList):
@@ -168,8 +177,7 @@ class Projections:
     def derive_all(self) -> None:
         """Write every domain's own addresses."""
         for domain in self.hosted_domains():
-            for address in derived_addresses(domain):
-                self.follow_address(address)
+            self.follow_addresses(derived_addresses(domain))
 
     def anew(self) -> None:
         """Make all tables from the records anew; mailboxes on their way stay."""

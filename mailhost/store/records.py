@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mailhost import sqlite
 from mailhost.errors import HostError
 from mailhost.records import Entry, Record, record_from
 
@@ -38,6 +39,10 @@ def _read(key: str, value: str) -> Record:
         raise HostError(f"the store's {key} cannot be read: {error}") from error
 
 
+def _written(entry: Entry) -> str | None:
+    return json.dumps(entry.record.value()) if entry.record else None
+
+
 class Records:
     """The server's truth, from which everything else follows."""
 
@@ -59,13 +64,19 @@ class Records:
 
     def read(self, key: str) -> tuple[int, Record | None]:
         """Return the number of the change that last wrote or deleted `key`, and its record."""
-        row = self._db.execute("SELECT change, value FROM record WHERE key = ?", (key,)).fetchone()
-        return (row[0], _read(key, row[1]) if row[1] else None) if row else (0, None)
+        return self.read_all([key]).get(key, (0, None))
 
-    def change_of(self, key: str) -> int:
-        """Return the number of the change that last wrote or deleted `key`, or 0."""
-        row = self._db.execute("SELECT change FROM record WHERE key = ?", (key,)).fetchone()
-        return int(row[0]) if row else 0
+    def read_all(self, keys: Sequence[str]) -> dict[str, tuple[int, Record | None]]:
+        """Return what `read` does for each of these keys of which the server has heard."""
+        query = "SELECT key, change, value FROM record WHERE key IN"
+        return {
+            key: (change, _read(key, value) if value else None)
+            for key, change, value in sqlite.among(self._db, query, keys)
+        }
+
+    def changes_of(self, keys: Sequence[str]) -> dict[str, int]:
+        """Return the number of the change that last wrote or deleted each key heard of."""
+        return dict(sqlite.among(self._db, "SELECT key, change FROM record WHERE key IN", keys))
 
     def highest_change(self) -> int:
         """Return the highest change number in the store, 0 if it is empty."""
@@ -82,13 +93,16 @@ class Records:
             yield Entry(key, change, _read(key, value))
 
     def put(self, entries: Sequence[Entry]) -> list[Changed]:
-        """Write what is newer than the store's, and return it."""
-        changed = []
-        for entry in entries:
-            old = self.get(entry.key)
-            value = json.dumps(entry.record.value()) if entry.record else None
-            if self._db.execute(_PUT, (entry.key, entry.change, value)).rowcount:
-                changed.append(Changed(entry, old))
+        """Write what is newer than the store's, and return it; at most one entry per key."""
+        held = self.read_all([entry.key for entry in entries])
+        changed = [
+            Changed(entry, old)
+            for entry in entries
+            for change, old in [held.get(entry.key, (0, None))]
+            if entry.change > change
+        ]
+        rows = [(item.entry.key, item.entry.change, _written(item.entry)) for item in changed]
+        self._db.executemany(_PUT, rows)
         return changed
 
     def load(self, entries: Iterable[Entry]) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
+from mailhost import sqlite
 from mailhost.records import Mailbox
 
 
@@ -31,6 +32,11 @@ class Trash:
         ).fetchone()
         return dict(zip(("name", "address", "deleted_at"), row, strict=True)) if row else None
 
+    def addresses_by_id(self, mailbox_ids: Sequence[str]) -> dict[str, str]:
+        """Return the addresses of those of these mailboxes that lie here."""
+        query = "SELECT mailbox_id, address FROM trash WHERE mailbox_id IN"
+        return dict(sqlite.among(self._db, query, mailbox_ids))
+
     def addresses_of(self, name: str) -> list[str]:
         """Return the addresses under which a mailbox of this name was deleted."""
         rows = self._db.execute("SELECT DISTINCT address FROM trash WHERE name = ?", (name,))
@@ -40,6 +46,11 @@ class Trash:
         """Say whether a deleted mailbox's address is still kept from others."""
         query = "SELECT 1 FROM trash WHERE address = ?"
         return self._db.execute(query, (address,)).fetchone() is not None
+
+    def held(self, addresses: Sequence[str]) -> set[str]:
+        """Return those of these addresses that are still kept from others."""
+        query = "SELECT address FROM trash WHERE address IN"
+        return {row[0] for row in sqlite.among(self._db, query, addresses)}
 
     def add(self, mailbox: Mailbox, now: datetime) -> None:
         """Remember a mailbox as deleted."""
@@ -64,6 +75,5 @@ class Trash:
 
     def remove(self, mailbox_ids: Sequence[str]) -> int:
         """Forget these; return how many there were."""
-        return self._db.executemany(
-            "DELETE FROM trash WHERE mailbox_id = ?", [(id_,) for id_ in mailbox_ids]
-        ).rowcount
+        rows = [(id_,) for id_ in mailbox_ids]
+        return self._db.executemany("DELETE FROM trash WHERE mailbox_id = ?", rows).rowcount

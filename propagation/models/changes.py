@@ -58,6 +58,8 @@ class Cause(models.TextChoices):
 
 OPEN = [ChangeState.PENDING, ChangeState.APPLYING]
 ENDED = [ChangeState.APPLIED, ChangeState.CANCELLED, ChangeState.SUPERSEDED]
+# What a mail server and the apps are told of a change.
+_TOLD = ["server", "key", "domain", "before", "after", "after_secret"]
 # A failed change is tried again after one of these pauses (minutes), then ever after the last.
 PAUSES = [1, 2, 5, 15, 60]
 
@@ -217,15 +219,18 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         with transaction.atomic():
             # Who cancels one of these from now on waits, and is then too late.
             one_at_a_time()
-            chosen = list(ready.values_list("pk", "key")[:most])
-            for keys in parts([key for _pk, key in chosen]):
-                mine.filter(state=ChangeState.APPLYING, key__in=keys).end(ChangeState.SUPERSEDED)
-            for pks in parts([pk for pk, _key in chosen]):
+            chosen = dict(ready.values_list("key", "pk")[:most])
+            under_way = mine.filter(state=ChangeState.APPLYING).values_list("key", "pk")
+            for pks in parts([pk for key, pk in under_way if key in chosen]):
+                mine.filter(pk__in=pks).end(ChangeState.SUPERSEDED)
+            for pks in parts(list(chosen.values())):
                 self.pending().filter(pk__in=pks).update(
                     state=ChangeState.APPLYING, started_at=moment, retry_at=None
                 )
         at_hand = mine.filter(state=ChangeState.APPLYING)
-        return list(at_hand.filter(Q(retry_at=None) | Q(retry_at__lte=moment)).order_by("pk"))
+        at_hand = at_hand.filter(Q(retry_at=None) | Q(retry_at__lte=moment))
+        # To turn a row's times into Python's takes half as long as all else about it.
+        return list(at_hand.only(*_TOLD).order_by("pk"))
 
     def end(self, state: ChangeState) -> int:
         """Move these open changes to a final `state`, forgetting their secrets."""

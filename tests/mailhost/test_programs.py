@@ -103,7 +103,7 @@ def test_hung_postmap_frees_the_lock_it_held(hanging: Path) -> None:
     maps = Maps(Paths(hanging))
     maps.keep = (theirs,)
     with pytest.raises(MapError):
-        maps.put("domains", [("example.com", "example.com")])
+        maps.rebuild("domains", ["example.com\texample.com\n"])
     os.close(theirs)
     assert os.read(ours, 1) == b""
     os.close(ours)

@@ -89,11 +89,11 @@ def test_mailbox_that_cannot_move_stays_closing(place: Place) -> None:
     place.paths.trash.rmdir()
     place.paths.trash.write_text("in the way")
     place.settler.settle()
-    assert place.store.is_closing(BOX.mailbox_id)
+    assert place.store.unsettled("closing") == [BOX.mailbox_id]
     place.paths.trash.unlink()
     place.paths.trash.mkdir()
     place.settler.settle()
-    assert not place.store.is_closing(BOX.mailbox_id)
+    assert place.store.unsettled("closing") == []
     assert place.mail(BOX.mailbox_id) == ["early"]
 
 
@@ -134,7 +134,7 @@ def test_link_where_a_mailbox_was_is_not_followed(place: Place, tmp_path: Path, 
     assert place.strays() == []
     place.take(Entry(BOX.key, 2, None))
     place.settler.settle()
-    assert not place.store.is_closing(BOX.mailbox_id)
+    assert place.store.unsettled("closing") == []
     assert not place.paths.trashed(BOX.mailbox_id).is_symlink()
     assert not place.paths.trashed(BOX.mailbox_id).exists()
     assert list(elsewhere.iterdir()) == [elsewhere / BOX.mailbox_id]

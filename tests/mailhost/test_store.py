@@ -53,7 +53,7 @@ def test_older_value_never_comes_back(store: Store) -> None:
     take(store, Entry(FIXED.key, 7, None))
     take(store, Entry(FIXED.key, 3, FIXED))
     assert store.records.get(FIXED.key) is None
-    assert store.records.change_of(FIXED.key) == 7
+    assert store.records.read(FIXED.key) == (7, None)
 
 
 def test_failed_batch_leaves_nothing(store: Store) -> None:
@@ -197,7 +197,7 @@ def test_projections_and_dirty_marks_follow_any_history(
         entries = {
             record.key: Entry(record.key, n, record if on else None) for record, n, on in batch
         }
-        news = [e for e in entries.values() if e.change > store.records.change_of(e.key)]
+        news = [e for e in entries.values() if e.change > store.records.read(e.key)[0]]
         while refused := rules.taken_ids(store, news):
             news = [entry for entry in news if entry.key not in refused]
         take(store, *news)
@@ -218,7 +218,7 @@ def test_projections_and_dirty_marks_follow_any_history(
                 f"{key}\t{value}\n" for key, value in store.lines.all(name)
             ]
         assert list(differences.of_projections(store)) == []
-    assert all(store.records.change_of(key) == change for key, change in newest.items())
+    assert all(store.records.read(key)[0] == change for key, change in newest.items())
     store.close()
 
 
