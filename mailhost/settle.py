@@ -26,6 +26,7 @@ from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.processes import renew_postfix
 from mailhost.store import Store
+from mailhost.webmail.holders import Holders
 from mailhost.webmail.sites import Sites
 
 #: From this many keys on, a map is built anew: with a million rows that takes 3 s, while a
@@ -52,9 +53,11 @@ class Settler:
         doveadm: Doveadm,
         ftp: Ftp,
         sites: Sites,
+        holders: Holders,
     ) -> None:
         """Take what it works with. `instants` are called between steps, for tests."""
         self._sites = sites
+        self._holders = holders
         self._paths = paths
         self._store = store
         self._maps = maps
@@ -154,6 +157,7 @@ class Settler:
             source.unlink(missing_ok=True)
         self.at("moved back")
         self._paths.label(mailbox_id).unlink(missing_ok=True)
+        self._holders.bring_back(self._store.address_of(mailbox_id), mailbox_id)
         self._store.restored(mailbox_id)
 
     def set_aside(self, stray: Path, now: datetime) -> None:
@@ -178,6 +182,7 @@ class Settler:
                 # It was a link, put there in the meantime.
                 target.unlink(missing_ok=True)
             self._clear(source)
+            self._holders.set_aside(self._store.address_of(mailbox_id), mailbox_id)
         except OSError:
             # It stays closing, and no login finds it; the next call tries again.
             log.exception("mailbox %s could not be moved to the trash", mailbox_id)

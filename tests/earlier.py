@@ -37,8 +37,8 @@ def make_earlier(root: Path) -> None:
     kept = {name: getattr(config, name) for name in _SETTINGS}
     settings = kept | {"message_size_limit": SIZE, "max_recipients": 100, "outbound": OUTBOUND}
     (root / "host.json").write_text(json.dumps(settings, indent=2))
-    new = (paths.policy, paths.lists, paths.usage, paths.archive, paths.ftp, paths.webmail)
-    for directory in new:
+    came = (paths.policy, paths.lists, paths.usage, paths.archive, paths.ftp, paths.webmail)
+    for directory in came:
         shutil.rmtree(directory)
     new = (paths.policy_key, paths.panel_imap, paths.dovecot / "masters")
     for path in (*new, *paths.maps.glob("transport*"), paths.postfix / "commands"):

@@ -157,6 +157,12 @@ class Store(Database):
         ).fetchone()
         return row[0] if row else None
 
+    def address_of(self, mailbox_id: str) -> str:
+        """Return the address of the mailbox with this id, also while it comes or goes; "": none."""
+        query = "SELECT address FROM mailbox WHERE mailbox_id = ?"
+        row = self._db.execute(query, (mailbox_id,)).fetchone()
+        return row[0] if row else ""
+
     def is_closing(self, mailbox_id: str) -> bool:
         """Say whether the mailbox with this id is on its way to the trash."""
         query = "SELECT 1 FROM mailbox WHERE mailbox_id = ? AND state = 'closing'"

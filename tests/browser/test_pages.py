@@ -100,6 +100,7 @@ def scene() -> Iterator[Scene]:
             *("add_list", "club@example.com", "--title", "さくら商店 友の会のみなさまへ" * 4),
             typed="\n".join(members),
         )
+        panel.manage("set_webmail", "example.com", "on")
         panel.make_due()
         panel.mail.stop("dovecot")
         panel.manage("apply_changes", fails=True)
@@ -238,6 +239,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "leave": opens("{scene.link}"),
         "leave-wrong": opens("{scene.link}x"),
         "help-mailbox": opens("/help/mailbox"),
+        "help-webmail": opens("/help/webmail"),
     },
     "sakura": {
         "domains": opens("/domains/"),
@@ -251,6 +253,8 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "offer": taken_name,
         "offer-works-already": taken_name_that_works_already,
         "offer-refused": offered_name_refused,
+        "webmail": opens(f"{COM}/webmail/"),
+        "webmail-remove": opens(f"{COM}/webmail/remove/"),
         "password": opens(f"{COM}/users/{{scene.tanaka}}/password/"),
         "password-refused": password_refused,
         "delete": opens(f"{COM}/users/{{scene.tanaka}}/delete/"),
