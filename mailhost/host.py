@@ -36,6 +36,7 @@ from mailhost.paths import Paths, is_directory
 from mailhost.records import Entry, HostedDomain, Record
 from mailhost.settle import Settler
 from mailhost.store import Store
+from mailhost.webmail.holders import Holders
 from mailhost.webmail.sites import Kept, Sites
 
 __all__ = [
@@ -91,7 +92,7 @@ class Host:
 
     def close(self) -> None:
         """Close the store; the next call opens it again."""
-        for name in ("_store", "_settler", "_ftp", "_sites"):
+        for name in ("_store", "_settler", "_ftp", "_sites", "_holders"):
             part = self.__dict__.pop(name, None)
             if isinstance(part, Store):
                 part.close()
@@ -112,7 +113,19 @@ class Host:
 
     @cached_property
     def _settler(self) -> Settler:
-        return Settler(self.paths, self._store, self._maps, self._doveadm, self._ftp, self._sites)
+        return Settler(
+            self.paths,
+            self._store,
+            self._maps,
+            self._doveadm,
+            self._ftp,
+            self._sites,
+            self._holders,
+        )
+
+    @cached_property
+    def _holders(self) -> Holders:
+        return Holders(self._sites, self.config)
 
     @cached_property
     def _sites(self) -> Sites:
@@ -212,6 +225,8 @@ class Host:
         for mailbox_id in doomed:
             try:
                 self._remove(mailbox_id)
+                details = self._store.trash.details(mailbox_id) or {}
+                self._holders.forget(details.get("address", ""), mailbox_id)
             except OSError as error:
                 failed[mailbox_id] = error.strerror or str(error)
         with self._store.transaction():

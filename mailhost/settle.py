@@ -27,6 +27,7 @@ from mailhost.paths import Paths, is_directory
 from mailhost.processes import renew_postfix
 from mailhost.ssh import control
 from mailhost.store import Store
+from mailhost.webmail.holders import Holders
 from mailhost.webmail.sites import Sites
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -45,9 +46,11 @@ class Settler:
         doveadm: Doveadm,
         ftp: Ftp,
         sites: Sites,
+        holders: Holders,
     ) -> None:
         """Take what it works with. `instants` are called between steps, for tests."""
         self._sites = sites
+        self._holders = holders
         self._paths = paths
         self._store = store
         self._maps = maps
@@ -134,6 +137,7 @@ class Settler:
             source.unlink(missing_ok=True)
         self.at("moved back")
         self._paths.label(mailbox_id).unlink(missing_ok=True)
+        self._holders.bring_back(self._store.address_of(mailbox_id), mailbox_id)
         self._store.restored(mailbox_id)
 
     def set_aside(self, stray: Path, now: datetime) -> None:
@@ -158,6 +162,7 @@ class Settler:
                 # It was a link, put there in the meantime.
                 target.unlink(missing_ok=True)
             self._clear(source)
+            self._holders.set_aside(self._store.address_of(mailbox_id), mailbox_id)
         except OSError:
             # It stays closing, and no login finds it; the next call tries again.
             log.exception("mailbox %s could not be moved to the trash", mailbox_id)

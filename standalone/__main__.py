@@ -289,10 +289,9 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
             f"  IMAP       {HOST} port {ports.imap} (TLS: {ports.imaps})",
             f"  FTP        {HOST} port {ports.ftp} (SFTP: {ports.sftp}), for accounts that have it"
             " switched on",
-            f"  Webmail    http://{WITH_WEBMAIL}.localhost:{ports.webmail}/webmail/, as tanaka with"
-            " the mailboxes' password",
             f"  SSH        ssh -p {ports.ssh} NAME@{HOST}, for accounts that have it switched on:"
             " Alpine",
+            *webmail_told(ports),
             "",
             "A first thing to try: log in as sakura and add the POP account `hello`. It goes",
             f"live after {delay} seconds (in production: 15 minutes). Then send to it:",
@@ -317,6 +316,15 @@ def welcome(var: Path, ports: Ports, *, delay: str, with_servers: bool) -> str:
     else:
         lines += ["", "  No mail server is connected: changes made in the panel stay pending."]
     return "\n".join([*lines, "", "Ctrl-C stops everything; the data stays.", ""])
+
+
+def webmail_told(ports: Ports) -> list[str]:
+    """Return where webmail is; nothing where it is not installed."""
+    from mailhost.instance import missing_for
+
+    address = f"http://{WITH_WEBMAIL}.localhost:{ports.webmail}/webmail/"
+    told = [f"  Webmail    {address}, as tanaka with the mailboxes' password"]
+    return [] if missing_for("webmail") else told
 
 
 def clean() -> int:

@@ -47,7 +47,7 @@ def webmail(request: HttpRequest, domain: Domain) -> HttpResponse:
         "time": clock(domain.server),
         "kept_until": kept_until(domain),
         "kept_days": settings.WEBMAIL_KEPT_DAYS,
-        "fixed": domain.fixed_account,
+        "fixed": f"name@{domain}",
     }
     return render(request, "webmail/webmail.html", context)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import json
 import math
 import re
@@ -101,6 +102,14 @@ def read_question(content: bytes) -> Question:
     )
 
 
+def is_loopback(address: str) -> bool:
+    """Say whether an IP address, if it is one, is this machine's own."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 def _name(text: str) -> str:
     """Return a login's name, or "" for what can be none."""
     text = text.lower()
@@ -168,11 +177,11 @@ class AuthPolicy:
             self._arrivals.ended(network_of(question.remote))
 
     def _believed(self, question: Question) -> Question:
-        """Return a question without an address that somebody on a customers' port gave himself.
+        """Return a question without an address that a program of this machine gave out of turn.
 
-        Dovecot takes one from any program of this machine: it is webmail's to give, on its port.
+        Dovecot takes one from each of them: it is webmail's to give, on its own port.
         """
-        if question.port in self._public and question.peer:
+        if question.port in self._public and is_loopback(question.peer):
             return replace(question, remote=question.peer)
         return question
 

@@ -162,6 +162,12 @@ class Store(Database):
         rows = sqlite.among(self._db, query, mailbox_ids)
         return {mailbox_id: (name, state) for mailbox_id, name, state in rows}
 
+    def address_of(self, mailbox_id: str) -> str:
+        """Return the address of the mailbox with this id, also while it comes or goes; "": none."""
+        query = "SELECT address FROM mailbox WHERE mailbox_id = ?"
+        row = self._db.execute(query, (mailbox_id,)).fetchone()
+        return row[0] if row else ""
+
     def webmail(self) -> list[str]:
         """Return the hosted domains that are to have webmail, in the order of names."""
         query = (

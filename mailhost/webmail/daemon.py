@@ -61,20 +61,12 @@ def _commands(paths: Paths) -> list[list[str]]:
 def _start(config: HostConfig, command: list[str]) -> subprocess.Popen[bytes]:
     """Start a program as webmail's user; it ends when this process does, however that ends."""
     return subprocess.Popen(
-        _as_webmail(config, command),
+        places.as_webmail(config, command),
         stdin=subprocess.DEVNULL,
         cwd="/",
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         preexec_fn=_unblock,
     )
-
-
-def _as_webmail(config: HostConfig, command: list[str]) -> list[str]:
-    return [
-        "setpriv", "--reuid", str(config.webmail_uid), "--regid", str(config.webmail_gid),
-        "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--pdeathsig", "TERM",
-        "--", *command,
-    ]  # fmt: skip
 
 
 def _unblock() -> None:
@@ -113,7 +105,7 @@ def _update(paths: Paths, config: HostConfig) -> None:
             return
     for domain in Sites(paths, config).domains():
         done = subprocess.run(
-            _as_webmail(config, ["php", str(places.UPDATER), "--package=roundcube",
+            places.as_webmail(config, ["php", str(places.UPDATER), "--package=roundcube",
                                  f"--dir={places.UPDATES.parent}"]),
             env={"PATH": "/usr/bin:/bin", "PLUSMAIL_SITE": domain,
                  "ROUNDCUBE_CONFIG_DIR": str(paths.webmail / "etc/roundcube")},

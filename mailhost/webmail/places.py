@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from mailhost.config import HostConfig
+
 #: What visitors may reach of Roundcube, as Debian's package lays it out.
 ROUNDCUBE = Path("/var/lib/roundcube/public_html/index.php")
 #: The tables that Roundcube wants to find, and what a later version changes in them.
@@ -41,6 +43,15 @@ def _version(program: Path) -> list[int]:
 def nginx() -> str | None:
     """Return nginx's program."""
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:{_PATH}")
+
+
+def as_webmail(config: HostConfig, command: list[str]) -> list[str]:
+    """Return the command that runs another as webmail's user; it ends when its parent does."""
+    return [
+        "setpriv", "--reuid", str(config.webmail_uid), "--regid", str(config.webmail_gid),
+        "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--pdeathsig", "TERM",
+        "--", *command,
+    ]  # fmt: skip
 
 
 def missing() -> str | None:

@@ -57,6 +57,10 @@ class Sites:
         names = (path.name for path in self._sites.iterdir())
         return sorted(name for name in names if grammar.DOMAIN.match(name))
 
+    def place(self, domain: str) -> Path:
+        """Return a domain's directory."""
+        return self._sites / domain
+
     def settle(
         self, wanted: Collection[str], about: Callable[[str], tuple[str, int]], now: datetime
     ) -> None:

@@ -20,6 +20,7 @@ from mailhost.paths import Paths
 from mailhost.records import Entry, Mailbox
 from mailhost.settle import Settler
 from mailhost.store import Store
+from mailhost.webmail.holders import Holders
 from mailhost.webmail.sites import Sites
 
 HASH = "{SHA512-CRYPT}$6$saltsalt$" + "a" * 86
@@ -35,13 +36,16 @@ class Place:
         for directory in (self.paths.mail, self.paths.trash, self.paths.store.parent):
             directory.mkdir()
         self.store = Store(self.paths.store)
+        config = HostConfig("mail1.plusmail.test")
+        sites = Sites(self.paths, config)
         self.settler = Settler(
             self.paths,
             self.store,
             Maps(self.paths),
             Doveadm(self.paths),
             Ftp(self.paths),
-            Sites(self.paths, HostConfig("mail1.plusmail.test")),
+            sites,
+            Holders(sites, config),
         )
         self.take(Entry(BOX.key, 1, BOX))
         self.deliver("early")

@@ -7,6 +7,7 @@ import stat
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from mailhost.records import (
     Entry,
     HostedDomain,
     PlanLimits,
+    Record,
     RecordError,
     Webmail,
     check_key,
@@ -169,7 +171,7 @@ def test_server_of_an_earlier_version_is_left_alone(tmp_path: Path) -> None:
 def test_store_says_which_hosted_domains_have_it(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "mail.db")) as store:
         hosted = HostedDomain("b.example", "b@b.example", owner="7", plan="std")
-        records = [Webmail("b.example"), Webmail("a.example"), hosted]
+        records: list[Record] = [Webmail("b.example"), Webmail("a.example"), hosted]
         entries = [Entry(record.key, n, record) for n, record in enumerate(records, 1)]
         with store.transaction():
             store.take(entries, NOW)
@@ -205,5 +207,6 @@ def test_record_keeps_its_grammar() -> None:
     ],
 )  # fmt: skip
 def test_settings_that_would_open_too_much_are_refused(setting: str, value: int) -> None:
+    given: dict[str, Any] = {setting: value}
     with pytest.raises(ConfigError, match=setting):
-        HostConfig("mail1.plusmail.test", **{setting: value})
+        HostConfig("mail1.plusmail.test", **given)

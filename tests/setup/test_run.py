@@ -22,9 +22,11 @@ from pathlib import Path
 
 import pytest
 
+from mailhost.webmail.asking import alive, serves
 from standalone import place, processes
 from standalone.place import HOST, Ports, mailhost_root, setting
 from tests.earlier import make_earlier
+from tests.servers import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = "PLUSMAIL is ready."
@@ -200,6 +202,10 @@ def test_everything_answers_and_ctrl_c_leaves_nothing_twice_over(
     assert "policy answers" in running.output
     assert greeting(ports.pop3).startswith(b"+OK")
     assert greeting(ports.imap).startswith(b"* OK")
+    assert "webmail answers" in running.output
+    assert alive(ports.webmail, 5)
+    served = wait_for(lambda: serves(ports.webmail, ["example.com"])["example.com"], 60)
+    assert served, running.output
     logins = (var / "demo-logins.txt").read_text()
     told = [ports.web, ports.smtp, ports.submission, ports.pop3]
     for text in (logins.splitlines()[0], *map(str, told)):

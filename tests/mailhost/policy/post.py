@@ -94,8 +94,8 @@ class Message:
 
     def end(self, size: int = 1000, **attributes: str) -> str:
         """Tell that it has come in whole; return the answer."""
-        submitted = self._common["policy_context"] == "submission"
-        context = "end_submission" if submitted else "end"
+        asked = self._common["policy_context"]
+        context = f"end_{asked}" if asked in ("submission", "webmail") else "end"
         usual = {"policy_context": context, "recipient_count": str(self.accepted)}
         return self._post.ask(**(self._common | usual | {"size": str(size)} | attributes))
 

@@ -97,6 +97,28 @@ def test_service_that_tells_the_customers_address_opens_nothing(logins: Logins) 
     assert who(logins) == ["alice"]
 
 
+def test_program_of_this_machine_opens_nothing_for_another_address(logins: Logins) -> None:
+    forged = {"via": "127.0.0.1", "protocol": "imap", "lport": "2143", "listener": "2143"}
+    assert logins.allow(**forged) == 0
+    logins.report(success=True, **forged)
+    assert who(logins) == []
+    assert who(logins, "127.0.0.1") == ["alice"]
+
+
+def test_webmail_is_believed_whose_logins_it_tells_of(logins: Logins) -> None:
+    port = str(logins.config.webmail_imap_port)
+    webmail = {"via": "127.0.0.1", "protocol": "imap", "lport": port, "listener": port}
+    assert logins.log_in(source=HOME, **webmail)
+    assert who(logins) == who(logins, "127.0.0.1") == []
+    for _ in range(PLACE.refuse):
+        logins.guess("bob", source=ELSEWHERE, **webmail)
+    # He who guesses is refused there and by a mail program, and nobody else.
+    assert logins.allow("bob", source=ELSEWHERE, **webmail) == -1
+    assert logins.allow("bob", source=ELSEWHERE) == -1
+    assert logins.allow("bob", source=WORK, **webmail) >= 0
+    assert logins.allow(source=HOME, **webmail) == 0
+
+
 def test_allowing_a_login_opens_nothing(logins: Logins) -> None:
     assert logins.allow(success=True) == 0
     assert who(logins) == []

@@ -458,7 +458,18 @@ def test_closed_way_ends_a_message_on_its_way(post: Post) -> None:
     assert refused(message.to("b@outside.test"), "550 5.7.1", "Receive")
 
 
-@pytest.mark.parametrize("context", ["submission", "end_submission"])
+def test_webmail_is_counted_as_such(post: Post) -> None:
+    message = post.message(policy_context="webmail")
+    assert message.to("a@outside.test", "b@outside.test") == "DUNNO"
+    assert message.end() == "DUNNO"
+    assert post.on_record() == 2
+    assert post.db.query("SELECT DISTINCT way FROM count") == [("webmail",)]
+    forged = post.message(policy_context="webmail", sender=BOB.address)
+    assert refused(forged.to("a@outside.test"), "550 5.7.1", "not an address")
+    assert post.message(policy_context="end_webmail").to("a@outside.test")[:4] == "421 "
+
+
+@pytest.mark.parametrize("context", ["submission", "end_submission", "webmail", "end_webmail"])
 @pytest.mark.parametrize("name", ["", "nobody", "alice@example.com", "%s", "'"])
 def test_stranger_never_passes_on_submission(post: Post, context: str, name: str) -> None:
     answer = post.message(sasl_username=name, policy_context=context).to("a@outside.test")
@@ -476,7 +487,7 @@ def test_account_deleted_meanwhile_sends_no_more(post: Post) -> None:
 def test_question_about_no_mail_is_answered_and_changes_nothing(post: Post) -> None:
     assert post.ask(policy_context="status") == "DUNNO"
     assert post.ask() == "DUNNO"
-    for context in ("relay", "rcpt", "submission", "end", "end_submission"):
+    for context in ("relay", "rcpt", "webmail", "submission", "end", "end_submission"):
         for instance in ("", "x" * 101):
             answer = post.ask(policy_context=context, sasl_username="alice", instance=instance)
             assert answer.startswith("451 4.3.5")
