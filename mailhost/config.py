@@ -134,7 +134,9 @@ class HostConfig:
         5003, "NUMBER", "user and group id of Alpine in its sandbox, and of nothing else"
     )
     ssh_sessions: int = _setting(
-        50, "NUMBER", "most sessions by SSH at once; each takes up to 100 MB of memory"
+        50,
+        "NUMBER",
+        "most sessions by SSH at once; each takes 20 MB of memory, 550 MB at the very most",
     )
     ftp_passive_ports: str = _setting(
         "11000-11999",

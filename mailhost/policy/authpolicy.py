@@ -101,6 +101,14 @@ def read_question(content: bytes) -> Question:
     )
 
 
+def _is_judged(question: Question) -> bool:
+    """Say whether a login was asked about before: as "ssh", by who reads mail on its behalf.
+
+    It comes by a Unix socket, which has neither port nor address, and which only root can open.
+    """
+    return question.protocol == "imap" and not question.port and not question.remote
+
+
 def _name(text: str) -> str:
     """Return a login's name, or "" for what can be none."""
     text = text.lower()
@@ -138,6 +146,8 @@ class AuthPolicy:
 
     def allow(self, question: Question) -> dict[str, object]:
         """Answer whether a login may be tried: status -1 no, 0 yes, N in N seconds."""
+        if _is_judged(question):
+            return {"status": 0, "msg": ""}
         now = self._clock()
         verdict = self._throttle.judge(self._attempt(question), now)
         if verdict.refused_until:
@@ -149,7 +159,7 @@ class AuthPolicy:
     def report(self, question: Question) -> None:
         """Take notice of how a login ended."""
         now = self._clock()
-        if question.rejected:
+        if question.rejected or _is_judged(question):
             return
         if question.typed and question.login and not question.master:
             if len(self._names) >= _MOST_NAMES:

@@ -174,7 +174,7 @@ class Keeper:
         """Do what a message of the door asks, or tell it why not; `files` are closed."""
         try:
             self._do[message["do"]](message, files)
-        except (KeeperError, OSError, sqlite3.Error) as error:
+        except (HostError, OSError, sqlite3.Error, KeyError, TypeError, ValueError) as error:
             _log.warning("%s failed: %s", message.get("do"), error)
             self._tell({"number": message.get("number"), "error": str(error)})
         finally:
