@@ -125,11 +125,11 @@ class HostConfig:
         2588, "PORT", "port of 127.0.0.1 where webmail alone sends mail"
     )
     webmail_uid: int = _setting(
-        5002,
+        5004,
         "NUMBER",
         "user id by which webmail runs; no such user need exist, and it may own nothing else",
     )
-    webmail_gid: int = _setting(5002, "NUMBER", "group id by which webmail runs")
+    webmail_gid: int = _setting(5004, "NUMBER", "group id by which webmail runs")
     lmtp_port: int = _setting(
         0,
         "PORT",
@@ -153,7 +153,9 @@ class HostConfig:
         5003, "NUMBER", "user and group id of Alpine in its sandbox, and of nothing else"
     )
     ssh_sessions: int = _setting(
-        50, "NUMBER", "most sessions by SSH at once; each takes up to 100 MB of memory"
+        50,
+        "NUMBER",
+        "most sessions by SSH at once; each takes 20 MB of memory, 550 MB at the very most",
     )
     ftp_passive_ports: str = _setting(
         "11000-11999",
@@ -279,20 +281,8 @@ class HostConfig:
         taken = {getattr(self, f"{name}_port") for name in _CUSTOMERS}
         _must(not self.panel_imap_port or self.panel_imap_port not in taken, "panel_imap_port")
         self._check_webmail(taken)
-        _must(1 <= self.mail_uid < 2**31, "mail_uid")
-        _must(1 <= self.mail_gid < 2**31, "mail_gid")
-        # FTP's sessions run by these: they must reach neither mail nor anything of root's.
-        _must(1 <= self.home_uid < 2**31 and self.home_uid != self.mail_uid, "home_uid")
-        _must(1 <= self.home_gid < 2**31 and self.home_gid != self.mail_gid, "home_gid")
+        self._check_ids()
         _must(_port_range(self.ftp_passive_ports), "ftp_passive_ports")
-        # Whoever finds a hole in what speaks SSH, or in Alpine, must find nothing else by it.
-        others = {self.mail_uid, self.home_uid}
-        _must(1 <= self.ssh_uid < 2**31 and self.ssh_uid not in others, "ssh_uid")
-        others.add(self.ssh_uid)
-        _must(
-            1 <= self.ssh_session_uid < 2**31 and self.ssh_session_uid not in others,
-            "ssh_session_uid",
-        )
         _must(1 <= self.ssh_sessions <= 10_000, "ssh_sessions")
         _must(not self.ftp_address or _address(self.ftp_address), "ftp_address")
         _must(10_000 <= self.message_size_limit < 2**31, "message_size_limit")
@@ -314,11 +304,19 @@ class HostConfig:
             _must(0 < getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         # By the port webmail's logins are told from a customer's, and from the panel's.
         _must(self.webmail_imap_port not in {*customers, self.panel_imap_port}, "webmail_imap_port")
-        # Whoever breaks into a web program must reach neither mail nor homes.
-        others = {self.mail_uid, self.home_uid}
-        _must(1 <= self.webmail_uid < 2**31 and self.webmail_uid not in others, "webmail_uid")
-        others = {self.mail_gid, self.home_gid}
-        _must(1 <= self.webmail_gid < 2**31 and self.webmail_gid not in others, "webmail_gid")
+
+    def _check_ids(self) -> None:
+        """Let no two services share a user: a hole in one must not lead to what another has."""
+        ssh = ("ssh_uid", "ssh_session_uid")
+        for names in (
+            ("mail_uid", "home_uid", *ssh, "webmail_uid"),
+            ("mail_gid", "home_gid", *ssh, "webmail_gid"),
+        ):
+            taken: set[int] = set()
+            for name in names:
+                number = getattr(self, name)
+                _must(1 <= number < 2**31 and number not in taken, name)
+                taken.add(number)
 
     def save(self, root: Path) -> None:
         """Write `host.json` so that a crash leaves the old one or the new one."""

@@ -110,6 +110,15 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def _is_judged(question: Question) -> bool:
+    """Say whether a login was asked about before: as "ssh", by who reads mail on its behalf.
+
+    It comes by a Unix socket, which has neither port nor address, and which only root can open.
+    """
+    whose = question.remote or question.peer
+    return question.protocol == "imap" and not question.port and not whose
+
+
 def _name(text: str) -> str:
     """Return a login's name, or "" for what can be none."""
     text = text.lower()
@@ -147,6 +156,8 @@ class AuthPolicy:
 
     def allow(self, question: Question) -> dict[str, object]:
         """Answer whether a login may be tried: status -1 no, 0 yes, N in N seconds."""
+        if _is_judged(question):
+            return {"status": 0, "msg": ""}
         now = self._clock()
         question = self._believed(question)
         verdict = self._throttle.judge(self._attempt(question), now)
@@ -160,7 +171,7 @@ class AuthPolicy:
         """Take notice of how a login ended."""
         now = self._clock()
         question = self._believed(question)
-        if question.rejected:
+        if question.rejected or _is_judged(question):
             return
         if question.typed and question.login and not question.master:
             if len(self._names) >= _MOST_NAMES:

@@ -31,8 +31,8 @@ from mailhost.ssh.terminal import Terminal
 MOST_STRANGERS, MOST_FROM_ONE = 100, 10
 #: Passwords tried on one connection, and seconds for all of them.
 MOST_PASSWORDS, LOGIN_SECONDS = 3, 120
-#: Sessions of one account.
-MOST_OF_ACCOUNT = 3
+#: Sessions of one account; connections, also of who asks for no session, and how long that may be.
+MOST_OF_ACCOUNT, MOST_CONNECTIONS_OF_ACCOUNT, SESSION_SECONDS = 3, 8, 60.0
 #: A refusal comes this long after the password, or a multiple: whatever was the reason for it.
 REFUSAL_SECONDS, QUICK_REFUSAL_SECONDS = 4.0, 0.5
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
@@ -198,24 +198,32 @@ class Door:
         self.keeper = keeper
         self._most_sessions = config.ssh_sessions
         self._slot = REFUSAL_SECONDS if config.slow_guessing else QUICK_REFUSAL_SECONDS
-        self._strangers: Counter[str] = Counter()
+        # Oldest first, with the network of each.
+        self._strangers: dict[Connection, str] = {}
         self.connections: set[Connection] = set()
         # How often sessions were ended, of an account: a login begun before is worth nothing.
         self._kicks: Counter[str] = Counter()
         self._under_way = 0
 
-    def admit(self, network: str) -> bool:
-        """Say whether one more may try to log in from there."""
-        if self._strangers.total() >= MOST_STRANGERS or self._strangers[network] >= MOST_FROM_ONE:
+    def admit(self, connection: Connection, network: str) -> bool:
+        """Say whether one more may try to log in from there.
+
+        Of too many in all, the oldest goes: nobody keeps the others out by waiting.
+        """
+        if [*self._strangers.values()].count(network) >= MOST_FROM_ONE:
             return False
-        self._strangers[network] += 1
+        if len(self._strangers) >= MOST_STRANGERS:
+            next(iter(self._strangers)).abort()
+        self._strangers[connection] = network
         return True
 
-    def no_stranger(self, network: str) -> None:
-        """One of them has logged in, or is gone."""
-        self._strangers[network] -= 1
-        if self._strangers[network] <= 0:
-            del self._strangers[network]
+    def no_stranger(self, connection: Connection) -> None:
+        """It has logged in, or is gone."""
+        self._strangers.pop(connection, None)
+
+    def connections_of(self, account: str) -> int:
+        """Return how many connections have logged in as this account."""
+        return sum(one.account == account for one in self.connections)
 
     def has_room_for(self, account: str, asking: Terminal) -> str:
         """Say in words for the customer why there is no room for one more session, or ""."""
@@ -276,10 +284,10 @@ class Connection(asyncssh.SSHServer):
         self._door = door
         self._tries = 0
         self._connection: asyncssh.SSHServerConnection | None = None
-        self._remote = self._network = ""
-        self._stranger = False
+        self._remote = ""
         self.account = ""
         self._password = ""
+        self._timer: asyncio.TimerHandle | None = None
         self.terminal: Terminal | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -287,25 +295,35 @@ class Connection(asyncssh.SSHServer):
         self._connection = conn
         peer = conn.get_extra_info("peername")
         # An IPv4 address on a socket of IPv6.
-        self._remote = str(peer[0]).removeprefix("::ffff:")
-        self._network = network_of(self._remote)
-        self._stranger = self._door.admit(self._network)
-        if not self._stranger:
+        self._remote = str(peer[0]).removeprefix("::ffff:").partition("%")[0]
+        if self._door.admit(self, network_of(self._remote)):
+            self._door.connections.add(self)
+        else:
             conn.abort()
-            return
-        self._door.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        self._known()
+        self._door.no_stranger(self)
         self._door.connections.discard(self)
+        if self._timer:
+            self._timer.cancel()
         if self.terminal:
             self.terminal.hang_up()
 
-    def _known(self) -> None:
-        if self._stranger:
-            self._stranger = False
-            self._door.no_stranger(self._network)
+    def abort(self) -> None:
+        """End it at once."""
+        self._door.no_stranger(self)
+        if self._connection:
+            self._connection.abort()
+
+    def _expect_a_session(self) -> None:
+        """End it where no session runs: nobody holds connections for nothing else."""
+        if self.terminal is not None and self.terminal.runs:
+            self._timer = asyncio.get_running_loop().call_later(
+                SESSION_SECONDS, self._expect_a_session
+            )
+        elif self._connection:
+            self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, "No session")
 
     async def end(self, words: str) -> None:
         """End it, and its session, with a word to the customer; return when Alpine is gone."""
@@ -337,8 +355,13 @@ class Connection(asyncssh.SSHServer):
                     asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "Too many wrong passwords"
                 )
             return False
-        self._known()
+        self._door.no_stranger(self)
+        if self._connection and self._door.connections_of(account) >= MOST_CONNECTIONS_OF_ACCOUNT:
+            _log.info("too many connections: account=<%s> from=<%s>", account, self._remote)
+            self._connection.disconnect(asyncssh.DISC_TOO_MANY_CONNECTIONS, "Too many connections")
+            return False
         self.account, self._password = account, password
+        self._timer = asyncio.get_running_loop().call_later(SESSION_SECONDS, self._expect_a_session)
         _log.info("login: account=<%s> from=<%s>", account, self._remote)
         return True
 

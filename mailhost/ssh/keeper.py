@@ -6,6 +6,7 @@ starts nothing but Alpine, in its sandbox, for an account that has SSH.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import selectors
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailhost import grammar, processes
+from mailhost import processes
 from mailhost.config import HostConfig, load_config
 from mailhost.errors import HostError
 from mailhost.paths import Paths
@@ -31,6 +32,7 @@ from mailhost.ssh.trial import trial
 
 #: Seconds that the door has to end by itself.
 PATIENCE = 5.0
+_PR_SET_CHILD_SUBREAPER = 36
 
 _log = logging.getLogger("mailhost.ssh")
 
@@ -129,6 +131,8 @@ class Keeper:
         self._sessions: dict[int, int] = {}
         self._waiting: dict[int, socket.socket] = {}
         self._kicks = 0
+        # How processes ended that were buried before anybody asked.
+        self._statuses: dict[int, int] = {}
         self._events = selectors.DefaultSelector()
         self._do: dict[str, Callable[[dict[str, Any], list[int]], None]] = {
             "connect": self._connect,
@@ -142,22 +146,27 @@ class Keeper:
         wakes, woken = socket.socketpair()
         woken.setblocking(False)
         signal.set_wakeup_fd(woken.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
-        for descriptor, what in ((wakes, "signal"), (self._door, "door"), (self._told, "told")):
+        # What bwrap leaves behind when it is killed is this process's to bury.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        events = ((wakes, "signal"), (self._door, "door"), (self._told, "told"))
+        for descriptor, what in events:
             self._events.register(descriptor, selectors.EVENT_READ, what)
         _log.info("ready")
         try:
-            return self._turn()
+            return self._turn(wakes)
         finally:
             self._end_all()
             _log.info("ended")
 
-    def _turn(self) -> int:
+    def _turn(self, wakes: socket.socket) -> int:
         while True:
             for key, _ in self._events.select():
                 if key.data == "signal":
-                    return 0
+                    if set(wakes.recv(100)) != {signal.SIGCHLD}:
+                        return 0
+                    self._bury()
                 if key.data == "told":
                     self._listen()
                 elif key.data == "door":
@@ -174,7 +183,7 @@ class Keeper:
         """Do what a message of the door asks, or tell it why not; `files` are closed."""
         try:
             self._do[message["do"]](message, files)
-        except (KeeperError, OSError, sqlite3.Error) as error:
+        except (HostError, OSError, sqlite3.Error, KeyError, TypeError, ValueError) as error:
             _log.warning("%s failed: %s", message.get("do"), error)
             self._tell({"number": message.get("number"), "error": str(error)})
         finally:
@@ -223,14 +232,9 @@ class Keeper:
 
     def _account(self, name: str) -> Account:
         """Return an account that has SSH. Raises KeeperError."""
-        grammar_ok = True
-        try:
-            grammar.check_any_mailbox_name(name)
-        except grammar.GrammarError:
-            grammar_ok = False
         query = "SELECT address FROM mailbox WHERE name = ? AND state = 'open' AND ssh = 1"
         with closing(read_only(self._paths.store, patience=10)) as store:
-            row = store.execute(query, (name,)).fetchone() if grammar_ok else None
+            row = store.execute(query, (name,)).fetchone()
         if row is None:
             raise KeeperError("no such account, or none with SSH")
         return Account(name, row[0])
@@ -248,8 +252,20 @@ class Keeper:
         self._events.unregister(descriptor)
         os.close(descriptor)
         del self._sessions[process]
-        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        self._tell({"ended": process, "status": status})
+        self._tell({"ended": process, "status": self._status_of(process)})
+
+    def _bury(self) -> None:
+        """Take notice of all processes that have ended."""
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] in self._sessions or ended[0] == self._child:
+                    self._statuses[ended[0]] = ended[1]
+
+    def _status_of(self, process: int) -> int:
+        """Wait for a child's end, if it is not over; return its exit status."""
+        if process not in self._statuses:
+            self._statuses[process] = os.waitpid(process, 0)[1]
+        return os.waitstatus_to_exitcode(self._statuses.pop(process))
 
     # Who ends sessions
 
@@ -278,9 +294,11 @@ class Keeper:
         for process in list(self._sessions):
             self._kill(process)
         for process in list(self._sessions):
-            os.waitpid(process, 0)
+            self._status_of(process)
         end = time.monotonic() + PATIENCE
-        while not os.waitpid(self._child, os.WNOHANG)[0]:
+        self._bury()
+        while self._child not in self._statuses:
             if time.monotonic() > end:
                 os.kill(self._child, signal.SIGKILL)
             time.sleep(0.02)
+            self._bury()

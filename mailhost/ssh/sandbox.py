@@ -41,7 +41,7 @@ _ZONES = Path("/usr/share/zoneinfo")
 _LOCALE = Path("/usr/lib/locale/C.utf8")
 _TERM = re.compile(r"\A[a-z][a-z0-9.+-]{0,30}\Z")
 _LIMITS = {
-    resource.RLIMIT_AS: 1024 * 1024 * 1024,
+    resource.RLIMIT_AS: 512 * 1024 * 1024,
     resource.RLIMIT_CPU: CPU_SECONDS,
     resource.RLIMIT_FSIZE: HOME_BYTES,
     resource.RLIMIT_NOFILE: 64,
@@ -56,6 +56,8 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 # The memory of a session goes first when there is too little (proc(5)).
 _OOM_SCORE = "500"
+# Delivering mail and logins come first.
+_NICE = 5
 # A line of `ldd`: "libc.so.6 => /lib/... (0x...)" or "/lib64/ld-linux... (0x...)".
 _LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 _SEARCHED = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin"
@@ -67,7 +69,7 @@ class SandboxError(HostError):
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What one sandbox holds: who works there, by which terminal, when, and files by their paths."""
+    """What one sandbox holds: whose and which terminal it is, the time, and files by path."""
 
     uid: int
     hostname: str
@@ -211,6 +213,7 @@ def begin(terminal: int, listening: socket.socket) -> None:
 
 def become(words: Sequence[str], kept: Sequence[int]) -> None:
     """Become bwrap, with the limits of a session; of the open files only `kept` are left to it."""
+    os.nice(_NICE)
     for limit, value in _LIMITS.items():
         resource.setrlimit(limit, (value, value))
     with suppress(OSError):

@@ -19,7 +19,7 @@ def start(
 ) -> tuple[int, list[socket.socket]]:
     """Start a program in a sandbox; return its process, and its ports for IMAP and SMTP.
 
-    OSError if it does not come up.
+    SandboxError if it does not come up.
     """
     words, files = boxes.arguments(inside)
     ours, theirs = messages.pair()
@@ -41,7 +41,7 @@ def start(
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
-        raise OSError(0, data.decode("utf-8", "replace"))
+        raise sandbox.SandboxError(f"the kernel refuses it ({data.decode('utf-8', 'replace')}).")
     return process, [socket.socket(fileno=port) for port in ports]
 
 
@@ -56,6 +56,7 @@ def _be_the_sandbox(
         sandbox.become(words, files)
     except BaseException as error:
         with suppress(OSError):
-            listening.send(str(error).encode()[:200] or b"?")
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            listening.send(str(why).encode()[:200] or b"?")
     finally:
         os._exit(1)

@@ -159,8 +159,14 @@ class Terminal(asyncssh.SSHServerSession[bytes]):
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._leader)
-        elif self._channel:
-            self._channel.write(data)
+        else:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Show it, if anybody still looks."""
+        with suppress(OSError):
+            if self._channel:
+                self._channel.write(data)
 
     # A session, from its beginning to its end
 
@@ -243,8 +249,8 @@ class Terminal(asyncssh.SSHServerSession[bytes]):
     def _show_rest(self) -> None:
         """Show what Alpine has said last."""
         with suppress(OSError):
-            while self._channel and (data := os.read(self._leader, _CHUNK)):
-                self._channel.write(data)
+            while data := os.read(self._leader, _CHUNK):
+                self._write(data)
 
     def _clean_up(self) -> None:
         for port in self._ports:
@@ -262,9 +268,10 @@ class Terminal(asyncssh.SSHServerSession[bytes]):
         if not self._channel:
             return
         if words:
-            self._channel.write(f"{words}\r\n".encode())
-        # What a signal ends has no status of its own.
-        self._channel.exit(status if 0 <= status < 256 else 1)
+            self._write(f"{words}\r\n".encode())
+        with suppress(OSError):
+            # What a signal ends has no status of its own.
+            self._channel.exit(status if 0 <= status < 256 else 1)
 
     def hang_up(self) -> None:
         """End Alpine: nobody looks at it any more."""
@@ -275,7 +282,6 @@ class Terminal(asyncssh.SSHServerSession[bytes]):
     async def end(self, words: str) -> None:
         """End Alpine with a word to the customer; return when it is gone."""
         self.hang_up()
-        if self._channel and not self._channel.is_closing():
-            self._channel.write(_CLEAR + f"{words}\r\n".encode())
+        self._write(_CLEAR + f"{words}\r\n".encode())
         if self._task:
             await asyncio.wait([self._task], timeout=5.0)

@@ -57,7 +57,7 @@ class Screen:
         self.ended = False
         self._process, self._leader = pty.fork()
         if not self._process:
-            os.execvpe(command[0], command, environ(password))  # noqa: S606 (a fixed program)
+            os.execvpe(command[0], list(command), environ(password))  # noqa: S606 (a fixed program)
         size = struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0)
         fcntl.ioctl(self._leader, termios.TIOCSWINSZ, size)
 
@@ -85,6 +85,13 @@ class Screen:
                 return False
             self.read()
         return True
+
+    def changes(self, *, from_: str) -> bool:
+        """Wait until the screen is another one."""
+        end = time.monotonic() + PATIENCE
+        while self.text == from_ and not self.ended and time.monotonic() < end:
+            self.read()
+        return self.text != from_
 
     def type(self, keys: str, *words: str) -> None:
         """Type, and wait until one of `words` is to be seen."""

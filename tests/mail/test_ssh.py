@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,7 +24,7 @@ from mailhost.ssh.keeper import Keeper
 from mailhost.ssh.sandbox import Sandbox
 from tests.mail.conftest import Site, applied, new_site
 from tests.mail.terminals import PATIENCE, Screen, alpine, environ, said, screen, ssh
-from tests.servers import PASSWORD, MailServer, free_ports, mail_server, wait_for
+from tests.servers import PASSWORD, REPOSITORY, MailServer, free_ports, mail_server, wait_for
 
 pytestmark = [
     pytest.mark.servers,
@@ -169,22 +170,22 @@ def test_keys_that_lead_out_lead_nowhere(server: MailServer, alice: Mailbox, bob
         seen.type("%", "Print Message")
         seen.type("y", "Operation not permitted")
         # Read-only, and empty; and nothing else is a place.
-        for path in ("x", "/etc/passwd", "../etc/passwd", str(server.root), "~/x", "~root/x"):
+        for path in ("x", "/etc/passwd", str(server.root)):
             seen.type("e", "EXPORT: Copy Msg")
             seen.type(f"{path}{RETURN}{CANCEL}", "[ViewMsg]")
             assert "copied" not in seen.text
         # A folder elsewhere is no file, and another's mailbox is one's own.
-        for name in ("/etc/passwd", "#driver.unix/etc/passwd", "~/.pinerc", "../../etc/passwd"):
+        for name in ("/etc/passwd", "#driver.unix/etc/passwd"):
             seen.type("g", "GOTO folder")
             seen.type(f"\x15{name}{RETURN}{CANCEL}", "[ViewMsg]")
             assert "Folder: INBOX" in seen.text
         inbox = f"{{127.0.0.1:143/imap/notls/user={bob.name}}}INBOX"
         seen.type("g", "GOTO folder")
-        seen.type(f"\x15{inbox}{RETURN}", "opened with", "Problem")
+        seen.type(f"\x15{inbox}{RETURN}", "opened with")
         assert "secret" not in seen.text
         seen.type("g", "GOTO folder")
         other = f"{{127.0.0.1:{server.config.imap_port}/imap/notls/user={bob.name}}}INBOX"
-        seen.type(f"\x15{other}{RETURN}", "Problem", "refused", "Can't", "nnection")
+        seen.type(f"\x15{other}{RETURN}", "Problem accessing folder")
         assert "secret" not in seen.text
 
 
@@ -250,7 +251,7 @@ def test_setup_brings_nothing_back(
         for key in keys[:-1]:
             before = seen.text
             seen.type(key, "")
-            assert wait_for(lambda before=before: seen.read() or seen.text != before, PATIENCE)
+            assert seen.changes(from_=before)
         seen.type(keys[-1], words)
         assert "Roles" not in seen.text.splitlines()[-2]
 
@@ -369,6 +370,18 @@ def test_secrets_are_in_no_log_and_no_command_line(server: MailServer, alice: Ma
     before = key.read_bytes()
     instance.init(server.root, server.config)
     assert key.read_bytes() == before
+
+
+def test_without_a_sandbox_nothing_is_served(server: MailServer) -> None:
+    # As in a container that lets nobody mount anything.
+    command = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-m", "mailhost"]
+    command += ["--root", str(server.root), "run", "ssh"]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 1
+    assert "No sandbox can be made on this machine: the kernel refuses it" in done.stderr
+    assert "Mail works without SSH" in done.stderr
 
 
 def test_keeper_starts_nothing_for_who_has_no_ssh(server: MailServer, bob: Mailbox) -> None:

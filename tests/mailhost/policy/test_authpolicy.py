@@ -119,6 +119,30 @@ def test_webmail_is_believed_whose_logins_it_tells_of(logins: Logins) -> None:
     assert logins.allow(source=HOME, **webmail) == 0
 
 
+def test_login_by_ssh_opens_nothing_and_counts_like_any(logins: Logins) -> None:
+    ssh: dict[str, Any] = {"protocol": "ssh", "lport": "0", "listener": "0"}
+    logins.report(success=True, **ssh)
+    assert who(logins) == []
+    for n in range(25):
+        logins.report("bob", ELSEWHERE, success=False, pwhash=f"{n:03x}", **ssh)
+    assert logins.allow("bob", ELSEWHERE, **ssh) == -1
+
+
+def test_what_ssh_reads_and_sends_waits_for_nobodys_guessing(logins: Logins) -> None:
+    # By a Unix socket: without address and port. The password was judged before, as "ssh".
+    inside: dict[str, Any] = {"lport": "0", "listener": "0", "via": "", "protocol": "imap"}
+    for n in range(60):
+        source = f"198.51.100.{n}"
+        logins.report(source=source, success=False, pwhash=f"{n:03x}")
+    assert logins.allow(source="", **inside) == 0
+    before = logins.db.query("SELECT count(*) FROM failure")
+    assert before != [(0,)]
+    logins.report(source="", success=False, pwhash="abc", **inside)
+    assert logins.db.query("SELECT count(*) FROM failure") == before
+    # Another service of that kind says whose address it is.
+    assert logins.allow(source=ELSEWHERE, **inside) != 0
+
+
 def test_allowing_a_login_opens_nothing(logins: Logins) -> None:
     assert logins.allow(success=True) == 0
     assert who(logins) == []
