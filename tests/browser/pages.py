@@ -62,6 +62,17 @@ def locked_out(visitor: Visitor, scene: Scene) -> None:
     raise AssertionError("nobody is locked out")
 
 
+def menus_open(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"/domains/{LONG}/")
+    wide = visitor.page.viewport_size
+    assert wide
+    visitor.page.set_viewport_size({"width": 320, "height": 640})
+    for menu, inside in (("nav.side", "nav.side a"), (".bar .choice", ".bar .choice a")):
+        visitor.page.click(f"{menu} summary")
+        visitor.page.wait_for_selector(inside)
+    visitor.page.set_viewport_size(wide)
+
+
 # User Manager
 
 
@@ -187,6 +198,7 @@ WAYS: dict[str, dict[str, Way]] = {
         "500": breaks,
     },
     "sakura": {
+        "menus-open": menus_open,
         "home-long": opens(f"/domains/{LONG}/"),
         "users-long": opens(f"/domains/{LONG}/users/"),
         "users-searched": opens(f"{COM}/users/?q=zzz"),
