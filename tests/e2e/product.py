@@ -394,6 +394,7 @@ def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
             ftp_port=ports.ftp,
             sftp_port=ports.sftp,
             slow_guessing=False,
+            client_names=False,
             outbound=f"smtp:[127.0.0.1]:{outside.port}",
         )
         server = MailServer(place.mailhost_root(base), config, outside)
