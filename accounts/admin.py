@@ -4,8 +4,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.http import HttpRequest
@@ -166,6 +167,19 @@ class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
 
     form = LoginChangeForm
     fieldsets = (*(UserAdmin.fieldsets or ()), (None, {"fields": ["language"]}))
+    # Nobody types these in; and Django's boxes for them name neither their fields nor themselves.
+    readonly_fields = ["last_login", "date_joined"]
+    filter_horizontal = ()
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class PermissionsAdmin(GroupAdmin):
+    """What operators may do who may not do everything."""
+
+    filter_horizontal = ()
 
 
 @admin.register(Plan)

@@ -72,7 +72,7 @@ def parts(message: bytes) -> Iterator[Part]:
         start, end, depth = waiting.pop()
         head, body = fields(message, start, end)
         kind = _described(head)
-        boundary = str(kind.get_param("boundary", "")) if depth < MOST_DEPTH else ""
+        boundary = _boundary(kind) if depth < MOST_DEPTH else ""
         if kind.get_content_maintype() == "multipart" and boundary:
             inside = _between(message, body, end, boundary.encode("utf-8", "surrogateescape"))
             waiting += [(first, last, depth + 1) for first, last in reversed(inside)]
@@ -88,6 +88,15 @@ def _described(head: dict[str, bytes]) -> Message:
         if name in head:
             kind[name] = head[name].decode("ascii", "replace").replace("\n", " ").replace("\r", " ")
     return kind
+
+
+def _boundary(kind: Message) -> str:
+    """Return what parts the parts, "" if there is nothing or nonsense."""
+    try:
+        return str(kind.get_param("boundary", ""))
+    except (LookupError, ValueError, TypeError):
+        # The library sorts and decodes parameters that contradict each other (RFC 2231).
+        return ""
 
 
 def _part(head: dict[str, bytes], kind: Message, start: int, end: int) -> Part:

@@ -1,22 +1,19 @@
-"""Archives in the browser: archive now, look inside, download, put back; and every page of them."""
+"""Archives in the browser: archive now, look inside, download, put back."""
 
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from email.message import EmailMessage
 from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from playwright.sync_api import expect
 
 from mailhost.usage import figures
-from tests.browser.test_pages import seen
 from tests.browser.visitor import Visitor
 from tests.e2e.product import Product, product
 from tests.servers import wait_for
@@ -127,114 +124,6 @@ def settle(visitor: Visitor) -> None:
     assert wait_for(lambda: visitor.page.reload() and live.count() == 1, 60)
 
 
-def opens(path: str) -> Callable[[Visitor, str, str], None]:
-    """Return the way to a page; `{archive}` and `{account}` stand for what it is about."""
-
-    def way(visitor: Visitor, archive: str, account: str) -> None:
-        response = visitor.go(COM + path.format(archive=archive, account=account))
-        assert response.ok, response.url
-
-    return way
-
-
-def chosen(visitor: Visitor, archive: str, account: str) -> None:
-    visitor.go(f"{COM}/archives/{archive}/")
-    visitor.page.check("input[name=number][value='1']")
-    visitor.page.check("input[name=number][value='3']")
-    visitor.page.click("button[name=chosen]")
-    visitor.page.wait_for_selector("button[name=sure]")
-
-
-PAGES: dict[str, Callable[[Visitor, str, str], None]] = {
-    "archives": opens("/archives/"),
-    "archives-none": opens("/../example.net/archives/"),
-    "archives-searched": opens("/archives/?q=zzz"),
-    "archive": opens("/archives/{archive}/"),
-    "archive-message": opens("/archives/{archive}/messages/3/"),
-    "archive-message-hostile": opens("/archives/{archive}/messages/1/"),
-    "archive-put-back": opens("/archives/{archive}/put-back/"),
-    "archive-put-back-chosen": chosen,
-    "archive-delete": opens("/archives/{archive}/delete/"),
-    "archive-now": opens("/mailboxes/{account}/archive/"),
-    "archive-job": opens("/archives/jobs/1/"),
-    "archive-job-failed": opens("/archives/jobs/2/"),
-    "archive-job-put-back": opens("/archives/jobs/3/"),
-    "archive-job-waiting": opens("/archives/jobs/4/"),
-    "archive-mailboxes": opens("/mailboxes/"),
-    "archive-home": opens("/"),
-    "archive-help": opens("/../../help/mailbox"),
-}
-OPERATORS = {
-    "admin-index": "/admin/",
-    "admin-runs": "/admin/quota/archiverun/",
-    "admin-run": "/admin/quota/archiverun/1/change/",
-    "admin-archives": "/admin/quota/archive/",
-    "admin-jobs": "/admin/quota/archivejob/",
-}
-
-
-@pytest.fixture(scope="module")
-def told() -> Iterator[Product]:
-    """The same with an archive, a run that failed for one mailbox, and jobs of every state."""
-    with product("web") as made:
-        for number in range(1, 8):
-            deliver(made, "tanaka", number)
-        assert wait_for(lambda: held(made, "tanaka") == 7, 60)
-        made.manage("collect_figures")
-        made.manage("shell", "-c", _SCENE)
-        yield made
-
-
-_SCENE = """
-from datetime import timedelta
-from django.utils.timezone import now
-from accounts.models import Account, Domain
-from propagation.models import MailServer
-from quota.archiving import jobs
-from quota.models import *
-com = Domain.objects.get(name="example.com")
-tanaka = Account.objects.get(name="tanaka")
-ito = Account.objects.get(name="ito")
-server = MailServer.objects.get()
-jobs.archive_now(tanaka, com, oldest=False, by=None)
-jobs.archive_now(ito, com, oldest=False, by=None)
-jobs.do_waiting(server)
-row = Archive.objects.get()
-jobs.put_back(row, numbers=[1, 3], by=None)
-jobs.do_waiting(server)
-jobs.archive_now(ito, com, oldest=False, by=None)
-run = ArchiveRun.objects.create(server=server, day=now().date(), started_at=now(), found=2)
-for account, fields in ((tanaka, {"file_name": Archive.objects.get().file_name, "messages": 7,
-    "mail_bytes": 123456}), (ito, {"code": "home_full", "trouble": "No space left on device",
-    "retry_at": now() + timedelta(minutes=5)})):
-    run.results.create(mailbox_id=account.pk, address=account.address, domain=com,
-        ended_at=now(), attempts=1, **fields)
-run.end()
-ArchiveNews.objects.update(since=now() - timedelta(days=100))
-ArchiveRun.objects.update(weekly=False)
-"""
-
-
-@pytest.mark.parametrize("language", ["ja", "en"])
-def test_page_is_right_in_every_size_and_light(told: Product, visit: Visit, language: str) -> None:
-    archive = str(told.rows("SELECT id FROM quota_archive ORDER BY number")[0][0])
-    account = str(UUID(told.rows("SELECT id FROM accounts_account WHERE name = 'tanaka'")[0][0]))
-    visitor = visit(told.url, language)
-    visitor.log_in("sakura", told.logins["sakura"])
-    faults: dict[str, list[str]] = {}
-    for name, way in PAGES.items():
-        way(visitor, archive, account)
-        for fault in [*seen(visitor, name, language), *visitor.trouble()]:
-            faults.setdefault(fault, []).append(name)
-    if os.environ.get("PICTURES"):
-        operator = visit(told.url, language)
-        operator.log_in("operator", told.logins["operator"])
-        for name, path in OPERATORS.items():
-            operator.go(path)
-            list(seen(operator, name, language))
-    assert not faults, "\n".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items())
-
-
 HUGE = 2 << 30
 _HUGE = """
 from accounts.models import Account
@@ -251,24 +140,24 @@ Archive.objects.create(server=tanaka.server, number=99, domain=tanaka.domain, ma
 """
 
 
-def test_two_gigabytes_are_sent_without_being_held(told: Product, visit: Visit) -> None:
-    told.manage("shell", "-c", _HUGE)
-    [(archive,)] = told.rows("SELECT id FROM quota_archive WHERE number = 99")
+def test_two_gigabytes_are_sent_without_being_held(panel: Product, visit: Visit) -> None:
+    panel.manage("shell", "-c", _HUGE)
+    [(archive,)] = panel.rows("SELECT id FROM quota_archive WHERE number = 99")
     path = f"{COM}/archives/{archive}/"
-    visitor = visit(told.url)
-    visitor.log_in("sakura", told.logins["sakura"])
+    visitor = visit(panel.url)
+    visitor.log_in("sakura", panel.logins["sakura"])
     cookies = "; ".join(f"{one['name']}={one['value']}" for one in visitor.context.cookies())
 
     with ExitStack() as kept:
 
         def ask(**headers: str) -> HTTPResponse:
             connection = kept.enter_context(
-                closing(HTTPConnection("127.0.0.1", told.ports.web, timeout=60))
+                closing(HTTPConnection("127.0.0.1", panel.ports.web, timeout=60))
             )
             connection.request("GET", f"{path}download/", headers={"Cookie": cookies, **headers})
             return kept.enter_context(closing(connection.getresponse()))
 
-        before = told.memory("web")
+        before = panel.memory("web")
         response = ask()
         assert response.status == 200
         assert response.headers["Content-Length"] == str(HUGE)
@@ -280,4 +169,4 @@ def test_two_gigabytes_are_sent_without_being_held(told: Product, visit: Visit) 
         rest = ask(Range=f"bytes={HUGE - 1000}-")
         assert (rest.status, len(rest.read())) == (206, 1000)
         assert rest.headers["Content-Range"] == f"bytes {HUGE - 1000}-{HUGE - 1}/{HUGE}"
-        assert told.memory("web") - before < 50
+        assert panel.memory("web") - before < 50

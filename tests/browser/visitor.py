@@ -49,6 +49,7 @@ class Visitor:
             base_url=url, locale=LANGUAGES[language], **options
         )
         self.context.set_default_timeout(60_000)
+        self.url = url
         self.scripts = bool(options.get("java_script_enabled", True))
         if self.scripts:
             self.context.add_init_script(_WATCH)
@@ -68,9 +69,11 @@ class Visitor:
         self.context.close()
 
     def trouble(self) -> list[str]:
-        """Return what console and policy complained of since the page was opened."""
+        """Return what console and policy complained of, and what hostile mail did."""
         if self.scripts:
             self.problems += self.page.evaluate("window.violations || []")
+            if self.page.evaluate("window.hit"):
+                self.problems.append("what a message holds was taken for markup")
         found, self.problems = self.problems, []
         return found
 
@@ -82,13 +85,21 @@ class Visitor:
         assert response
         return response
 
+    def have_session(self, key: str) -> None:
+        """Be logged in already."""
+        self.context.add_cookies([{"name": "sessionid", "value": key, "url": self.url}])
+
     def log_in(self, login: str, password: str) -> None:
         """Log in by the form."""
         self.go("/login/")
         self.page.fill("#username", login)
         self.page.fill("#password", password)
-        self.page.click("main form .actions button")
+        self.send()
         self.page.wait_for_url(lambda url: "/login/" not in url)
+
+    def send(self) -> None:
+        """Send the page's form."""
+        self.page.click("main form .actions button")
 
     def add_account(self, domain: str, name: str, password: str) -> None:
         """Fill in the User Manager's form and send it."""

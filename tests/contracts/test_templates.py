@@ -66,3 +66,10 @@ def test_no_code_of_ours_marks_text_as_safe() -> None:
             text = path.read_text()
             assert "mark_safe" not in text, path
             assert "csrf_exempt" not in text or path.name == "views.py", path
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=NAMES)
+def test_translated_sentences_are_joined_as_their_language_does(path: Path) -> None:
+    sentence = r'(?:endblocktranslate|translate "[^"]*\.") %}(?:</strong>)?'
+    joined = re.findall(sentence + r" {% (?:translate|blocktranslate)\b", path.read_text())
+    assert not joined, "write {% between %} for the space, which Japanese does not have"

@@ -111,11 +111,10 @@ PAGES = [
 OF_AN_OBJECT = [address for address in PAGES if address.arguments]
 
 
-@pytest.fixture
-def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
-    """What sakura has, by the name of the argument that leads to it."""
+def sakuras(cast: Cast, homes: Path) -> dict[str, object]:
+    """Return what sakura has, by the name of the argument that leads to it."""
     account = factories.make_account(cast.com, "tanaka")
-    archive = keep(tmp_path, account, written([mail("tanaka")]))
+    archive = keep(homes, account, written([mail("tanaka")]))
     forwarding = factories.make_forward(cast.com, "info", "x@example.org")
     return {
         "domain": "example.com",
@@ -132,6 +131,12 @@ def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
         "uid": 1,
         "change_id": factories.pending(account.key).pk,
     }
+
+
+@pytest.fixture
+def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
+    """What sakura has."""
+    return sakuras(cast, tmp_path)
 
 
 def path_of(address: Address, objects: dict[str, object]) -> str:

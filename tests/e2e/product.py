@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from contextlib import closing, contextmanager
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from redis import Redis
 
@@ -259,12 +260,34 @@ def _peak(pid: int) -> int:
 
 @cache
 def _prepared() -> Path:
-    """Return a directory with what every installation begins with, made once.
+    """Return a directory with what every installation begins with, made once for all workers.
 
     That is a migrated database (empty.sqlite3), one with the demo's data, and static files.
     """
-    directory = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/tmp"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    directory = Path(tempfile.gettempdir(), f"plusmail-prepared-{run}")
+    directory.mkdir(mode=0o755, exist_ok=True)
+    # Held for as long as this process may copy from it.
+    user = (directory / "users").open("w")
+    fcntl.flock(user, fcntl.LOCK_SH)
+    with (directory / "lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        if not (directory / "ready").exists():
+            _prepare(directory)
+            (directory / "ready").touch()
+    atexit.register(_drop, directory, user)
+    return directory
+
+
+def _drop(directory: Path, user: TextIO) -> None:
+    """Remove what was prepared, if no other worker needs it any more."""
+    with user, contextlib.suppress(BlockingIOError):
+        fcntl.flock(user, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _prepare(directory: Path) -> None:
+    """Make the databases and static files."""
     environ = place.environment(
         {**_given(), "PANEL_URL": _prepared_url()},
         var=directory,
@@ -283,7 +306,6 @@ def _prepared() -> Path:
             # Everything into the one file that is copied.
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return directory
 
 
 def _prepared_url() -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import gzip
 import mailbox as mailboxes
 import os
-import pty
-import shutil
 import subprocess
 import sys
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,6 +28,7 @@ from tests.mail.archives import (
     with_home,
 )
 from tests.mail.conftest import Site
+from tests.mail.mutt import mutt_saw
 from tests.servers import REPOSITORY
 
 pytestmark = pytest.mark.servers
@@ -198,37 +197,9 @@ def test_every_program_reads_an_archive(site: Site, tmp_path: Path) -> None:
         assert len(found) == made.messages
         folders = Counter(str(message["X-Folder"]) for message in found)
     assert (folders["INBOX"], folders["100%25 -x"]) == (len(HOSTILE) + 1, 1)
-    pieces = mutt_saw(plain, tmp_path)
+    pieces = mutt_saw(str(plain), tmp_path)
     assert len(pieces) == made.messages
     assert sum(b"to you" in piece for piece in pieces) == 1
-
-
-def mutt_saw(mbox: Path, home: Path) -> list[bytes]:
-    """Return each message of an mbox as mutt hands it to a program."""
-    if not shutil.which("mutt"):
-        pytest.fail("mutt is missing: deploy/install-packages test")
-    end = b"\0-- END --\0"
-    program = home / "keep"
-    program.write_bytes(b"#!/bin/sh\ncat >>seen\nprintf '\\0-- END --\\0' >>seen\n")
-    program.chmod(0o755)
-    # Or it would ask whether to make it, and take the first key for the answer.
-    (home / "Mail").mkdir()
-    keys = "<tag-pattern>.<enter><tag-prefix><pipe-message>./keep<enter><exit>"
-    settings = "set sort=mailbox-order pipe_split=yes pipe_decode=no wait_key=no"
-    command = ["mutt", "-n", "-F", "/dev/null", "-R", "-f", str(mbox), "-e", settings]
-    command += ["-e", f"push '{keys}'"]
-    terminal, inside_it = pty.openpty()
-    environment = {"HOME": str(home), "TERM": "xterm", "PATH": os.environ["PATH"]}
-    with subprocess.Popen(
-        command, cwd=home, env=environment, stdin=inside_it, stdout=inside_it, stderr=inside_it
-    ) as process:
-        os.close(inside_it)
-        with suppress(OSError):
-            while os.read(terminal, 4096):
-                pass
-    os.close(terminal)
-    assert process.returncode == 0
-    return (home / "seen").read_bytes().split(end)[:-1]
 
 
 def test_new_mail_stays_and_what_the_client_deletes_is_not_missed(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Section 4 of the manual as it is written there: commands typed at the POP3 port."""
+"""Section 4 of the manual as it is written there, commands typed at the POP3 port; and mutt."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from tests.mail.conftest import Site
+from tests.mail.mutt import mutt, mutt_saw
 from tests.servers import PASSWORD, wait_for
 
 pytestmark = pytest.mark.servers
@@ -125,3 +127,21 @@ def test_top_and_uidl_as_remote_mail_programs_use_them(filled: Site) -> None:
     after = dict(line.split() for line in client.uidl()[1])
     client.quit()
     assert after == {b"1": before[b"2"], b"2": before[b"3"]}
+
+
+# No certificate is asked about on this machine; the password is not typed.
+MUTT = f"set ssl_starttls=no ssl_force_tls=no imap_pass={PASSWORD} pop_pass={PASSWORD}"
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop"])
+def test_mutt_reads_the_mailbox(filled: Site, tmp_path: Path, protocol: str) -> None:
+    config = filled.server.config
+    port = config.imap_port if protocol == "imap" else config.pop3_port
+    place = f"{protocol}://{filled.fixed.name}@127.0.0.1:{port}/"
+    for n, piece in enumerate(mutt_saw(place, tmp_path, MUTT), 1):
+        assert f"message {n} line 10".encode() in piece
+    assert len(filled.server.messages(filled.fixed.name)) == n == 3
+    keys = "<first-entry><delete-message><quit>"
+    mutt(place, keys, tmp_path, MUTT, "set delete=yes quit=yes sort=mailbox-order")
+    left = filled.server.messages(filled.fixed.name)
+    assert [b"message 1 line 1" in one for one in left] == [False, False]
