@@ -29,6 +29,7 @@ TESTS = Path(__file__).parent
 LONGEST = (
     "e2e/test_kills",
     "setup/test_run",
+    "browser/test_pages",
     "bench/",
     "mail/test_archive_soak",
     "e2e/",

@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from tests.browser.scene import LONG, Scene
+from tests.browser.scene import LONG, LONG_NAME, Scene
 from tests.browser.visitor import Visitor
 from tests.conftest import browser, logged_in
 from tests.contracts.test_urls import Address, addresses
@@ -30,6 +30,8 @@ NO_PAGES = {
     *("archive_download", "remote_download", "remote_delete"),
     *("admin:logout", "admin:jsi18n", "admin:autocomplete", "admin:view_on_site", "admin:None"),
     "admin:quota_archiverun_run_now",
+    *("autoconfig", "autoconfig_well_known", "autodiscover"),
+    *("apple_profile", "client_settings_qr"),
 }
 # Django's own, the same for all that the admin lists: they are looked at once, for the first.
 ONCE = ("_history", "_delete")
@@ -60,6 +62,17 @@ def locked_out(visitor: Visitor, scene: Scene) -> None:
         if not visitor.page.locator("#username").count():
             return
     raise AssertionError("nobody is locked out")
+
+
+def menus_open(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"/domains/{LONG}/")
+    wide = visitor.page.viewport_size
+    assert wide
+    visitor.page.set_viewport_size({"width": 320, "height": 640})
+    for menu, inside in (("nav.side", "nav.side a"), (".bar .choice", ".bar .choice a")):
+        visitor.page.click(f"{menu} summary")
+        visitor.page.wait_for_selector(inside)
+    visitor.page.set_viewport_size(wide)
 
 
 # User Manager
@@ -153,6 +166,15 @@ def remote_deletion(visitor: Visitor, scene: Scene) -> None:
     visitor.page.wait_for_selector("input[name=sure]", state="attached")
 
 
+# Mail programs
+
+
+def all_steps_open(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/settings/tanaka/")
+    for program in visitor.page.locator(".programs summary").all():
+        program.click()
+
+
 # Errors
 
 
@@ -182,11 +204,14 @@ WAYS: dict[str, dict[str, Way]] = {
         "locked-out": locked_out,
         "leave": opens("{scene.link}"),
         "leave-wrong": opens("{scene.link}x"),
+        "setup-address": opens(f"/mail/setup?emailaddress={'n' * 60}@{LONG}"),
+        "setup-refused": opens("/mail/setup?emailaddress=info"),
         "404-logged-out": opens("/no/such/page"),
         "400": too_many_fields,
         "500": breaks,
     },
     "sakura": {
+        "menus-open": menus_open,
         "home-long": opens(f"/domains/{LONG}/"),
         "users-long": opens(f"/domains/{LONG}/users/"),
         "users-searched": opens(f"{COM}/users/?q=zzz"),
@@ -216,6 +241,10 @@ WAYS: dict[str, dict[str, Way]] = {
         "archive-job-waiting": opens(f"{COM}/archives/jobs/{{scene.jobs[waiting]}}/"),
         "remote-searched": opens(f"{COM}/users/{{scene.tanaka.pk}}/mail/?q=zzz"),
         "remote-deletion": remote_deletion,
+        "settings-refused": opens(f"{COM}/settings/?address=nobody"),
+        "settings-steps": all_steps_open,
+        "settings-several": opens(f"{COM}/settings/sales/"),
+        "settings-long": opens(f"/domains/{LONG}/settings/{LONG_NAME}/"),
         "404": opens("/domains/wakaba.example/"),
         "403-csrf": token_lost,
     },

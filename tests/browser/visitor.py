@@ -75,9 +75,11 @@ class Visitor:
         self.context.close()
 
     def trouble(self) -> list[str]:
-        """Return what console and policy complained of since the page was opened."""
+        """Return what console and policy complained of, and what hostile mail did."""
         if self.scripts:
             self.problems += self.page.evaluate("window.violations || []")
+            if self.page.evaluate("window.hit"):
+                self.problems.append("what a message holds was taken for markup")
         found, self.problems = self.problems, []
         return found
 

@@ -267,21 +267,22 @@ def _prepared() -> Path:
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     directory = Path(tempfile.gettempdir(), f"plusmail-prepared-{run}")
     directory.mkdir(mode=0o755, exist_ok=True)
-    lock = (directory / "lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    if not (directory / "ready").exists():
-        _prepare(directory)
-        (directory / "ready").touch()
     # Held for as long as this process may copy from it.
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    atexit.register(_drop, directory, lock)
+    user = (directory / "users").open("w")
+    fcntl.flock(user, fcntl.LOCK_SH)
+    with (directory / "lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        if not (directory / "ready").exists():
+            _prepare(directory)
+            (directory / "ready").touch()
+    atexit.register(_drop, directory, user)
     return directory
 
 
-def _drop(directory: Path, lock: TextIO) -> None:
+def _drop(directory: Path, user: TextIO) -> None:
     """Remove what was prepared, if no other worker needs it any more."""
-    with lock, contextlib.suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with user, contextlib.suppress(BlockingIOError):
+        fcntl.flock(user, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(directory, ignore_errors=True)
 
 
