@@ -452,6 +452,7 @@ def test_lists_in_a_row_make_at_most_a_thousand_copies(com: Domain) -> None:
     assert refusal(two.add, ["more@outside.example"]).code == "wide"
 
 
+@pytest.mark.long
 def test_forward_that_is_a_member_of_full_lists_can_be_led_elsewhere(com: Domain) -> None:
     row = factories.make_forward(com, "info", "x@outside.example")
     for number in range(5):

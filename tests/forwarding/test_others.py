@@ -22,6 +22,7 @@ def refusal(domain: Domain, local_part: str, *destinations: str) -> str:
 # Another customer's chains.
 
 
+@pytest.mark.long
 def test_chain_of_another_customer_does_not_block_an_address(com: Domain, other: Domain) -> None:
     factories.make_forward(other, "s10", "new@example.com")
     for number in range(9, 0, -1):
@@ -39,6 +40,7 @@ def test_own_chain_of_that_length_does(com: Domain) -> None:
     assert refusal(com, "new", "x@example.org") == "deep"
 
 
+@pytest.mark.long
 def test_chain_that_goes_on_at_another_customer_counts_for_who_leads_there(
     com: Domain, other: Domain
 ) -> None:

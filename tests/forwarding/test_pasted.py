@@ -65,6 +65,7 @@ SEPARATORS = st.sampled_from(["\n", ",", ";", ", ", "\r\n", "\t", "、", " ;\n"]
 NAMES = st.sampled_from(["{}", "<{}>", "Ann <{}>", '"Doe, Ann" <{}>', "山田 太郎 <{}>"])
 
 
+@pytest.mark.long
 @given(st.lists(st.tuples(ADDRESSES, NAMES, SEPARATORS), max_size=30))
 def test_addresses_are_found_however_they_are_written(written: list[tuple[str, str, str]]) -> None:
     text = "".join(name.format(address) + separator for address, name, separator in written)

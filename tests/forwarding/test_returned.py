@@ -110,6 +110,7 @@ def test_what_came_back_long_ago_is_not_shown(
     assert "came-back" not in sakura.get(page(club)).text
 
 
+@pytest.mark.long
 def test_many_cost_few_queries_and_the_page_names_some(
     queue: Queue, server: MailServer, com: Domain, sakura: Client
 ) -> None:

@@ -136,6 +136,7 @@ def test_ten_steps_are_allowed_and_eleven_refused(com: Domain) -> None:
     assert refusal(com, "s0", "s1@example.com").code == "deep"
 
 
+@pytest.mark.long
 def test_chain_is_too_long_wherever_the_new_link_stands(com: Domain) -> None:
     factories.make_forward(com, "t6", "end@outside.example")
     for number in range(5, 0, -1):

@@ -13,6 +13,7 @@ from accounts.models import Account
 from quota.models import Refusal, Report
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_refusals_are_fetched_anew_and_nothing_else(alice: Account) -> None:
     newest = MigrationExecutor(connection).loader.graph.leaf_nodes("quota")

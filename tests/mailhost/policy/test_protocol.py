@@ -79,6 +79,7 @@ def test_reader_agrees_with_a_plain_dictionary(requests: list[list[tuple[str, st
             assert read._asdict() == {name: plain.get(name, "") for name in Request._fields}
 
 
+@pytest.mark.long
 def test_reader_is_not_led_astray_by_the_request_before() -> None:
     chance = random.Random(1)
     reader = Reader()
