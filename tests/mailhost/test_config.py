@@ -268,3 +268,11 @@ def test_postfix_speaks_ipv6_where_it_listens_on_it(
 def test_only_root_reads_the_secret_between_dovecot_and_the_policy_daemon(tmp_path: Path) -> None:
     file = rendered(tmp_path) / "etc/dovecot/dovecot.conf"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_stop_without_names_means_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(tmp_path), "stop"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{server} was not running." for server in instance.SERVERS]
+    assert main(["--root", str(tmp_path), "stop", "webmail"]) == 0
+    assert capsys.readouterr().out == "webmail was not running.\n"

@@ -13,37 +13,41 @@ class rcube_guarded extends rcube_imap
     private const MOST_DEPTH = 30;
     private const MOST_BYTES = 200000;
 
+    // Headers by folder and message: of those that are guarded, and of the one at hand, so that
+    // what asks for them again does not ask the server.
     private $guarded = [];
-    private $latest;
+    private $latest = [];
 
     public function get_message_headers($uid, $folder = null, $force = false)
     {
-        $wanted = [$uid, $folder ?: $this->folder];
-        if (!$force && $this->latest && $this->latest[0] === $wanted) {
-            return $this->latest[1];
-        }
-        return parent::get_message_headers($uid, $folder, $force);
+        $known = $this->guarded + $this->latest;
+        $headers = $known[$this->name($uid, $folder)] ?? null;
+        return $headers && !$force ? $headers : parent::get_message_headers($uid, $folder, $force);
     }
 
     public function get_message($uid, $folder = null)
     {
         $headers = $this->get_message_headers($uid, $folder);
         if (is_object($headers) && !$this->is_harmless($headers)) {
-            $this->guarded[$uid] = true;
+            $this->guarded[$this->name($uid, $folder)] = $headers;
             return $headers;
         }
-        // It asks for the headers again, and shall not ask the server again.
-        $this->latest = [[$uid, $folder ?: $this->folder], $headers];
+        $this->latest = [$this->name($uid, $folder) => $headers];
         try {
             return parent::get_message($uid, $folder);
         } finally {
-            $this->latest = null;
+            $this->latest = [];
         }
+    }
+
+    private function name($uid, $folder)
+    {
+        return ($folder ?: $this->folder) . "\n" . $uid;
     }
 
     public function get_body($uid, $part = 1)
     {
-        if (empty($this->guarded[$uid]) || !$this->check_connection()) {
+        if (empty($this->guarded[$this->name($uid, null)]) || !$this->check_connection()) {
             return parent::get_body($uid, $part);
         }
         $text = $this->conn->handlePartBody(
