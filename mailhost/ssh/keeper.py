@@ -167,7 +167,7 @@ class Keeper:
                     if set(wakes.recv(100)) != {signal.SIGCHLD}:
                         return 0
                     self._bury()
-                if key.data == "told":
+                elif key.data == "told":
                     self._listen()
                 elif key.data == "door":
                     try:
