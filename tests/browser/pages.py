@@ -155,7 +155,7 @@ def messages_chosen(visitor: Visitor, scene: Scene) -> None:
 def hostile_archived(visitor: Visitor, scene: Scene, name: str) -> None:
     number = scene.hostile[name]
     visitor.go(f"{COM}/archives/{scene.objects['archive_id']}/messages/{number}/")
-    visitor.page.wait_for_selector("pre.mail")
+    visitor.page.wait_for_selector("main dl.pairs")
 
 
 def remote_deletion(visitor: Visitor, scene: Scene) -> None:

@@ -1,6 +1,6 @@
 """`make run` for real: everything comes up, answers, and is gone afterwards.
 
-Each test starts the whole of it on free ports.
+Each test starts the whole of it on free ports and a directory of its own.
 """
 
 import contextlib
@@ -99,8 +99,8 @@ def users_of(var: Path) -> dict[int, str]:
     return found
 
 
-@contextlib.contextmanager
-def made_directory() -> Iterator[Path]:
+@pytest.fixture
+def var() -> Iterator[Path]:
     # Not tmp_path: the mail servers' users cannot reach it, and it is too long for sockets.
     directory = Path(tempfile.mkdtemp(prefix="plusmail-", dir="/var/tmp"))
     directory.chmod(0o755)
@@ -109,30 +109,14 @@ def made_directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def var() -> Iterator[Path]:
-    """A directory of the test's own, in which nothing is yet."""
-    with made_directory() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def lived_in() -> Iterator[Path]:
-    """A directory for tests of how a run ends: the first of them makes what the others find."""
-    with made_directory() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def ports() -> Ports:
-    """Free ports."""
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in fields(Ports)]
         return Ports(*(listener.getsockname()[1] for listener in listeners))
 
 
-@contextlib.contextmanager
-def starting(var: Path, ports: Ports) -> Iterator[Callable[..., Running]]:
-    """Start runs on a directory; what is left of them at the end is killed."""
+@pytest.fixture
+def start(var: Path, ports: Ports) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def start(**settings: str) -> Running:
@@ -150,20 +134,6 @@ def starting(var: Path, ports: Ports) -> Iterator[Callable[..., Running]]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         running.wait_ended()
-
-
-@pytest.fixture
-def start(var: Path, ports: Ports) -> Iterator[Callable[..., Running]]:
-    """Start a run on the test's own directory."""
-    with starting(var, ports) as begin:
-        yield begin
-
-
-@pytest.fixture
-def start_again(lived_in: Path, ports: Ports) -> Iterator[Callable[..., Running]]:
-    """Start a run on the directory of several."""
-    with starting(lived_in, ports) as begin:
-        yield begin
 
 
 def greeting(port: int) -> bytes:
@@ -224,29 +194,29 @@ def test_everything_answers_and_ctrl_c_leaves_nothing_twice_over(
 @needs_root
 @pytest.mark.parametrize("part", ["postfix", "redis"])
 def test_end_of_one_part_ends_all_and_is_said(
-    start_again: Callable[..., Running], lived_in: Path, part: str
+    start: Callable[..., Running], var: Path, part: str
 ) -> None:
-    running = start_again()
+    running = start()
     running.wait_ready()
     [words] = [line for line in running.lines if f"{part} started (pid=" in line]
     os.kill(int(words.rpartition("pid=")[2].rstrip(")\n")), signal.SIGKILL)
     assert running.wait_ended() == 1, running.output
     assert f"stopped: {part} ended by itself" in running.output
-    assert users_of(lived_in) == {}
+    assert users_of(var) == {}
 
 
 @needs_root
 def test_kill_9_leaves_nothing_and_the_next_run_comes_up(
-    start_again: Callable[..., Running], lived_in: Path
+    start: Callable[..., Running], var: Path
 ) -> None:
-    running = start_again()
+    running = start()
     running.wait_ready()
     running.process.kill()
     until = time.monotonic() + END_SECONDS
-    while users_of(lived_in) and time.monotonic() < until:
+    while users_of(var) and time.monotonic() < until:
         time.sleep(0.2)
-    assert users_of(lived_in) == {}
-    again = start_again()
+    assert users_of(var) == {}
+    again = start()
     again.wait_ready()
     assert again.end() == 0, again.output
 
@@ -260,9 +230,6 @@ def test_panel_runs_where_no_mail_server_can(
     assert status_of(ports.web, "/login/") == 200
     assert running.end() == 0, running.output
     assert users_of(var) == {}
-    # Secrets are closed to other users.
-    for name in ("secret-key", "demo-logins.txt", "panel.sqlite3"):
-        assert stat.S_IMODE((var / name).stat().st_mode) & 0o077 == 0, name
 
 
 def test_port_in_use_is_one_clear_sentence(
@@ -273,3 +240,11 @@ def test_port_in_use_is_one_clear_sentence(
         assert running.wait_ended() == 1
     assert f"run: Port {ports.web} on 127.0.0.1, wanted for web, is in use" in running.output
     assert "Traceback" not in running.output
+
+
+def test_secrets_are_closed_to_other_users(start: Callable[..., Running], var: Path) -> None:
+    running = start(WITHOUT_MAIL_SERVER="1")
+    running.wait_ready()
+    running.end()
+    for name in ("secret-key", "demo-logins.txt", "panel.sqlite3"):
+        assert stat.S_IMODE((var / name).stat().st_mode) & 0o077 == 0, name
