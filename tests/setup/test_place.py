@@ -110,6 +110,13 @@ def test_settings_from_outside_win_over_the_demos(var: Path) -> None:
     assert environ["MAILHOST_ROOT"] == str(var / "mailhost")
 
 
+def test_customers_are_told_the_ports_that_the_demo_has(var: Path) -> None:
+    environ = place.environment({}, var=var, ports=Ports(imaps=12993), with_servers=True)
+    assert environ["IMAPS_PORT_SHOWN"] == "12993"
+    told = {name for name in place.settings() if name.endswith("_PORT_SHOWN")}
+    assert told == {name for name in environ if name.endswith("_PORT_SHOWN")}
+
+
 def test_demo_reads_no_dotenv_file(var: Path) -> None:
     environ = place.environment({}, var=var, ports=Ports(), with_servers=False)
     assert environ["IGNORE_DOTENV"] == "1"
