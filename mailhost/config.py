@@ -282,7 +282,8 @@ class HostConfig:
         for name in ("webmail_imap", "webmail_submission"):
             _must(0 < getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         # By the port webmail's logins are told from a customer's, and from the panel's.
-        _must(self.webmail_imap_port not in {*customers, self.panel_imap_port}, "webmail_imap_port")
+        others = {*customers, self.panel_imap_port} if self.webmail_port else set()
+        _must(self.webmail_imap_port not in others, "webmail_imap_port")
         # Whoever breaks into a web program must reach neither mail nor homes.
         others = {self.mail_uid, self.home_uid}
         _must(1 <= self.webmail_uid < 2**31 and self.webmail_uid not in others, "webmail_uid")

@@ -118,6 +118,11 @@ def test_nothing_but_pages_and_their_files_can_be_had(looked_at: Site, path: str
     assert visit(looked_at).ask(path).status in (400, 404)
 
 
+def test_address_without_its_end_leads_on_wherever_the_front_is(looked_at: Site) -> None:
+    answer = visit(looked_at).ask("../webmail")
+    assert (answer.status, answer.headers["Location"]) == (301, "/webmail/")
+
+
 def test_pages_are_hardened(looked_at: Site) -> None:
     page = visit(looked_at).ask()
     headers = page.headers
