@@ -82,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     run = add(_run, "run", "run one of the servers in the foreground; Ctrl-C or SIGTERM ends it")
     run.add_argument("server", choices=instance.SERVERS, help="which of them, best in this order")
     stop = add(_stop, "stop", "end a server that is still running")
-    stop.add_argument("server", choices=instance.SERVERS, nargs="*", help="[all]")
+    # Not by `choices`: argparse would look for "none named" among them.
+    names = ", ".join(instance.SERVERS)
+    stop.add_argument("server", type=_server, nargs="*", help=f"which of {names} [all]")
     add(_status, "status", "say whether all answer; exit code 0 if they do")
     check = add(_check, "check", "compare records, maps and directories; exit code 0 if all agree")
     check.add_argument("--repair", action="store_true", help="and mend what differs")
@@ -117,6 +119,12 @@ def _help_on(setting: Field[Any]) -> str:
         given = setting.default
         text += f" [{('no', 'yes')[given] if isinstance(given, bool) else given}]"
     return text.replace("%", "%%")
+
+
+def _server(text: str) -> str:
+    if text not in instance.SERVERS:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(instance.SERVERS)}")
+    return text
 
 
 def _yes_or_no(text: str) -> bool:

@@ -303,7 +303,8 @@ class HostConfig:
         for name in ("webmail_imap", "webmail_submission"):
             _must(0 < getattr(self, f"{name}_port") <= 65535, f"{name}_port")
         # By the port webmail's logins are told from a customer's, and from the panel's.
-        _must(self.webmail_imap_port not in {*customers, self.panel_imap_port}, "webmail_imap_port")
+        others = {*customers, self.panel_imap_port} if self.webmail_port else set()
+        _must(self.webmail_imap_port not in others, "webmail_imap_port")
 
     def _check_ids(self) -> None:
         """Let no two services share a user: a hole in one must not lead to what another has."""

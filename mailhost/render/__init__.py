@@ -200,6 +200,7 @@ def _webmail_values(config: HostConfig) -> dict[str, str]:
         "no_webmail": "" if on else "# ",
         "webmail_listener": listener if on else "# (webmail_port is 0: no webmail)",
         "webmail_network": "127.0.0.1" if on else "",
+        "webmail_login_port": str(config.webmail_imap_port) if on else "none",
     }
 
 

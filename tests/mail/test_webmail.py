@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import smtplib
 import sqlite3
 import subprocess
 import time
@@ -118,6 +119,11 @@ def test_nothing_but_pages_and_their_files_can_be_had(looked_at: Site, path: str
     assert visit(looked_at).ask(path).status in (400, 404)
 
 
+def test_address_without_its_end_leads_on_wherever_the_front_is(looked_at: Site) -> None:
+    answer = visit(looked_at).ask("../webmail")
+    assert (answer.status, answer.headers["Location"]) == (301, "/webmail/")
+
+
 def test_pages_are_hardened(looked_at: Site) -> None:
     page = visit(looked_at).ask()
     headers = page.headers
@@ -213,6 +219,23 @@ def test_what_is_sent_counts_as_sent_from_webmail(server: MailServer, site: Site
     assert len(visitor.uids("Sent")) == 2
     lines = report.lines(server.root, site.fixed.name, time.time())
     assert f"  2 from {VISITOR} (webmail)" in lines
+
+
+def test_no_program_of_this_machine_sends_as_an_account(
+    server: MailServer, looked_at: Site
+) -> None:
+    name = looked_at.fixed.name
+    with smtplib.SMTP("127.0.0.1", server.config.webmail_submission_port, timeout=30) as client:
+        client.ehlo()
+        for words in (
+            f"LOGIN={name}", f"login={name}", f"ADDR=198.51.100.7 LOGIN={name}", f" LOGIN={name}",
+            f"LOGIN={name} ADDR=198.51.100.7", f"NAME=[UNAVAILABLE] LOGIN={name}", "PORT=25",
+        ):  # fmt: skip
+            assert client.docmd("XCLIENT", words)[0] >= 500, words
+        assert client.docmd("XCLIENT", "ADDR=198.51.100.7")[0] == 220
+        client.ehlo()
+        assert client.mail(looked_at.fixed.address)[0] == 530
+        assert client.rcpt("you@outside.test")[0] >= 500
 
 
 def test_refusals_are_shown_in_their_own_words(server: MailServer) -> None:

@@ -276,3 +276,5 @@ def test_stop_without_names_means_all(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said == [f"{server} was not running." for server in instance.SERVERS]
     assert main(["--root", str(tmp_path), "stop", "webmail"]) == 0
     assert capsys.readouterr().out == "webmail was not running.\n"
+    with pytest.raises(SystemExit):
+        main(["--root", str(tmp_path), "stop", "sendmail"])

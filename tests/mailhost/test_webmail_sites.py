@@ -198,6 +198,10 @@ def test_record_keeps_its_grammar() -> None:
             check_key(f"webmail:{domain}")
 
 
+def test_ports_of_webmail_are_in_nobodys_way_where_there_is_none() -> None:
+    assert HostConfig("mail1.plusmail.test", imap_port=2145).webmail_port == 0
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -207,6 +211,6 @@ def test_record_keeps_its_grammar() -> None:
     ],
 )  # fmt: skip
 def test_settings_that_would_open_too_much_are_refused(setting: str, value: int) -> None:
-    given: dict[str, Any] = {setting: value}
+    given: dict[str, Any] = {"webmail_port": 2180, setting: value}
     with pytest.raises(ConfigError, match=setting):
         HostConfig("mail1.plusmail.test", **given)
