@@ -25,7 +25,8 @@ test: packages-test check ## Set up what the tests need, then run all of them
 	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) and long"
 	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 3 --randomly-seed=1 -m "$(UNITS)" \
 		--ignore tests/setup --ignore tests/mailhost --ignore tests/contracts
-	$(PYTEST) -n 3 --dist loadfile --randomly-seed=1 -m "servers or browser or soak"
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --randomly-seed=1 \
+		-m "servers or browser or soak"
 
 check: venv-dev compiled ## The fast part: linters, types, imports, migrations, unit tests
 	$(BIN)/ruff check

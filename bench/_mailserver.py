@@ -38,6 +38,7 @@ def mail_server(root: Path, hostname: str, records: Iterable[Record]) -> Iterato
         ssh_port=0,
         panel_imap_port=panel,
         slow_guessing=False,
+        client_names=False,
         outbound="error:5.7.1 No mail leaves",
     )
     instance.init(root, config)

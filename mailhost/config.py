@@ -208,6 +208,12 @@ class HostConfig:
         "slow down and then refuse whoever guesses passwords; no where all logins come from one"
         " address",
     )
+    client_names: bool = _setting(
+        True,
+        "yes|no",
+        "ask DNS for the names of clients, for the log and for Received lines; no where all come"
+        " from addresses without a name, which would wait for an answer",
+    )
     outbound: str = _setting(
         "smtp:",
         "ROUTE",

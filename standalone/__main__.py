@@ -198,6 +198,7 @@ def prepare_server(var: Path, ports: Ports) -> None:
             sftp_port=0 if no_ftp else ports.sftp,
             ssh_port=0 if no_ssh else ports.ssh,
             panel_imap_port=ports.panel_imap,
+            client_names=False,  # all of this machine, which may have no network
         )
         init(root, config)
     except (ConfigError, InstanceError) as error:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -17,9 +19,25 @@ from hypothesis import settings as hypothesis_settings
 
 from accounts.models import Account, Customer, Domain, Plan, User
 from propagation.models import Change, ChangeState, MailServer
-from tests import factories
+from tests import factories, servers
 from tests.snapshot import Snapshot
 
+#: Characters of each server's logs that a failed test shows.
+LOG_TAIL = 4000
+TESTS = Path(__file__).parent
+#: What takes longest: files and directories, the longest first.
+LONGEST = (
+    "e2e/test_kills",
+    "setup/test_run",
+    "bench/",
+    "mail/test_archive_soak",
+    "e2e/",
+    "browser/",
+    "mail/test_soak",
+    "mail/test_window",
+    "mailhost/policy/",
+    "mail/",
+)
 SOAK = bool(os.environ.get("PLUSMAIL_SOAK"))
 
 
@@ -32,6 +50,30 @@ def tell(figure: str) -> None:
 hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis_settings.register_profile("soak", max_examples=5000, deadline=None, database=None)
 hypothesis_settings.load_profile("soak" if SOAK else "fixed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files that take longest come first, so that no worker has one of them left alone.
+
+    It holds with --no-loadscope-reorder; by itself xdist puts files of few tests last.
+    """
+    items.sort(key=lambda item: _place(item.path.relative_to(TESTS).as_posix()))
+
+
+def _place(path: str) -> int:
+    return next((n for n, begin in enumerate(LONGEST) if path.startswith(begin)), len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the mail servers logged last, if a test fails."""
+    report = yield
+    if report.failed:
+        for server in servers.running:
+            for name, text in server.log_files():
+                report.sections.append((f"{server.root.name}: {name}", text[-LOG_TAIL:]))
+    return report
 
 
 _DOMAINS = {"example.com": "sakura", "example.net": "sakura", "wakaba.example": "wakaba"}

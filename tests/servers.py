@@ -47,6 +47,8 @@ PASSWORD = "correct-horse-battery"
 #: The page that refusals of customers' mail name.
 HELP = "https://panel.plusmail.test/help/sending"
 _PORTS = range(12_000, 32_000)
+#: The servers that run now: a failed test shows their logs (tests/conftest.py).
+running: list[MailServer] = []
 
 
 def free_ports(count: int) -> list[int]:
@@ -220,7 +222,12 @@ class MailServer:
 
     def logs(self) -> str:
         """Return what the servers logged."""
-        return "\n".join(path.read_text() for path in sorted((self.root / "log").iterdir()))
+        return "\n".join(text for _, text in self.log_files())
+
+    def log_files(self) -> list[tuple[str, str]]:
+        """Return each log's name and text."""
+        files = sorted((self.root / "log").iterdir())
+        return [(file.name, file.read_text(errors="replace")) for file in files]
 
     # From outside
 
@@ -373,6 +380,7 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
             "ssh_port": 0,
             "panel_imap_port": panel,
             "slow_guessing": False,
+            "client_names": False,  # no test asks a name server
             "time_zone": noon(),
             "help_url": HELP,
             "outbound": f"smtp:[127.0.0.1]:{outside.port}",
@@ -381,8 +389,11 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
         try:
             instance.init(root, server.config)
             server.start()
+            running.append(server)
             yield server
         finally:
+            if server in running:
+                running.remove(server)
             server.stop()
             server.host.close()
             shutil.rmtree(made, ignore_errors=True)

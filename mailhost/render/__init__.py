@@ -135,6 +135,7 @@ def _values(paths: Paths, config: HostConfig) -> dict[str, str]:
             "dovecot_listen": "*, ::" if config.login_listen == "*" else config.login_listen,
             "disable_plaintext_auth": "no" if config.plaintext_login else "yes",
             "postmaster_or_own": config.postmaster or f"postmaster@{config.hostname}",
+            "peername_lookup": "yes" if config.client_names else "no",
             "failure_delay": "2 secs" if config.slow_guessing else "0",
             "own_name_maps": _own_name_map(config),
             "lmtp_listener": _lmtp_listener(config),

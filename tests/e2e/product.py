@@ -373,6 +373,7 @@ def _mail_server(base: Path, ports: Ports) -> Iterator[MailServer]:
             sftp_port=ports.sftp,
             ssh_port=0,
             slow_guessing=False,
+            client_names=False,
             outbound=f"smtp:[127.0.0.1]:{outside.port}",
         )
         server = MailServer(place.mailhost_root(base), config, outside)
