@@ -255,6 +255,7 @@ PAGES: dict[str, dict[str, Callable[[Visitor, Scene], None]]] = {
         "password-refused": password_refused,
         "delete": opens(f"{COM}/users/{{scene.tanaka}}/delete/"),
         "delete-fixed": opens(f"{COM}/users/{{scene.fixed}}/delete/"),
+        "ssh": opens(f"{COM}/users/{{scene.tanaka}}/ssh/"),
         "forwarding": opens(f"{COM}/forwarding/"),
         "forwarding-fixed-elsewhere": opens("/domains/example.net/forwarding/"),
         "forwarding-refused": circle,
