@@ -78,7 +78,9 @@ def remove_webmail(request: HttpRequest, domain: Domain) -> HttpResponse:
 @require_safe
 def help_webmail(request: HttpRequest) -> HttpResponse:
     """Say to everybody how mail is read and written in the browser (manual, section 4-1)."""
-    context = {"address": str(settings.WEBMAIL_URL).replace("{domain}", "example.com")}
+    # Where none is offered, the manual's.
+    address = str(settings.WEBMAIL_URL) or "http://{domain}/webmail/"
+    context = {"address": address.replace("{domain}", "example.com")}
     return render(request, "webmail/help.html", context)
 
 
