@@ -266,8 +266,30 @@ def _self_sign(target: Path, hostname: str) -> None:
         file.write(pem)
 
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
 class _Told(Exception):
     """A signal asked this process to end."""
+
+
+class _Ending:
+    """What the first SIGTERM or SIGINT does. Later ones must not get in the way of the end.
+
+    A supervisor that is killed sends several, one for each of its processes above this one.
+    """
+
+    def __init__(self) -> None:
+        self.told = False
+        self.serving = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        self.told = True
+        # Before it serves, its program may be half started and nobody's to end.
+        if self.serving:
+            raise _Told
 
 
 def run(root: Path, server: str) -> int:
@@ -288,16 +310,18 @@ def run(root: Path, server: str) -> int:
         raise InstanceError(_EARLIER % paths.root)
     with _only_one(paths, server):
         stop(root, server)
+        ending = _Ending()
+        previous = [signal.signal(number, ending) for number in _ENDING]
         process = subprocess.Popen(
             _command(paths, server), cwd=_directory(paths, server), start_new_session=True
         )
-        previous = [signal.signal(number, _tell) for number in (signal.SIGTERM, signal.SIGINT)]
         try:
-            return process.wait()
+            ending.serving = True
+            return 0 if ending.told else process.wait()
         except _Told:
             return 0
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _ENDING:
                 signal.signal(number, signal.SIG_IGN)
             if server == "postfix":
                 # The script that started the master would only remark on its end.
@@ -307,7 +331,7 @@ def run(root: Path, server: str) -> int:
             _end_group(process.pid, reap=process)
             # A master that was only just starting had no pid file yet.
             stop(root, server)
-            for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
+            for number, handler in zip(_ENDING, previous, strict=True):
                 signal.signal(number, handler)
 
 
@@ -465,10 +489,6 @@ def _command(paths: Paths, server: str) -> list[str]:
 def _directory(paths: Paths, server: str) -> Path | None:
     """Return where a server is started; ProFTPD stays there, and is known by it."""
     return paths.ftp if server == "ftp" else None
-
-
-def _tell(_number: int, _frame: FrameType | None) -> None:
-    raise _Told
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -183,3 +184,15 @@ def test_message_goes_on_after_a_kill_and_counts_once(root: Path) -> None:
         client.sendall(question(name, count=limit))
         assert read(client, 1)
         assert counted(root) == limit
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.01])
+def test_told_to_end_many_times_nothing_is_left(root: Path, pause: float) -> None:
+    command = [sys.executable, "-m", "mailhost", "--root", str(root), "run", "policy"]
+    process = subprocess.Popen(command, cwd=REPOSITORY)
+    assert not instance.wait_until_answering(root, "policy")
+    for _ in range(50):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(pause)
+    process.wait(30)
+    assert not instance.running(root, "policy")
