@@ -6,6 +6,8 @@ CATALOGUES := $(wildcard locale/*/LC_MESSAGES/django.po)
 # Exit status 5 is pytest's "no such test", which is no failure of a part of the suite.
 PYTEST = t() { $(BIN)/pytest "$$@" || [ $$? -eq 5 ]; }; t
 UNITS := not servers and not browser and not soak
+# `make check` leaves out what takes long; `make test` empties this.
+QUICK := and not long
 
 .PHONY: run test check code units soak bench clean fmt lock messages help compiled packages-run packages-test venv-dev
 
@@ -23,9 +25,9 @@ run: ## Install what is missing, then start everything in the foreground with de
 	@$(MAKE) --no-print-directory compiled
 	@exec $(BIN)/python -m standalone
 
-test: packages-test check ## Set up what the tests need, then run all of them
-	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) and long"
-	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 3 --randomly-seed=1 -m "$(UNITS)" \
+test: packages-test ## Set up what the tests need, then run all of them
+	@$(MAKE) --no-print-directory check QUICK=
+	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 3 --randomly-seed=1 -m "$(UNITS) and not long" \
 		--ignore tests/setup --ignore tests/mailhost --ignore tests/contracts
 	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --randomly-seed=1 \
 		-m "servers or browser or soak"
@@ -43,7 +45,7 @@ code:
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 units:
-	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) and not long"
+	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) $(QUICK)"
 
 soak: packages-test venv-dev compiled ## Run the proofs with big counts in full
 	PLUSMAIL_SOAK=1 $(PYTEST) -m soak --timeout=7200
