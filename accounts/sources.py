@@ -137,7 +137,7 @@ class MailboxSource:
             for account in accounts:
                 account.forget()
         elif isinstance(was, Mailbox):
-            switches = {"ftp": was.ftp, "ssh": was.ssh}
+            switches = {name: getattr(was, name) for name in Account.SWITCHES}
             accounts.update(password_hash=was.password_hash, **switches, **limits_in(was))
 
     def check(self, change: Change) -> None:
@@ -164,8 +164,7 @@ class MailboxSource:
                 server_id=account.server_id,
                 name=account.name,
                 password_hash=account.password_hash,
-                ftp=account.ftp,
-                ssh=account.ssh,
+                **account.switches(),
                 **account.own_limits(),
             )
             for account in accounts
