@@ -185,16 +185,11 @@ class MailboxSource:
 
 def _switching(switches: dict[str, bool], name: dict[str, str]) -> str:
     """Say what is switched, "" where it is nothing, or more than one thing."""
-    match [*switches.items()]:
-        case [("ftp", True)]:
-            return _("Switch on FTP for %(name)s") % name
-        case [("ftp", False)]:
-            return _("Switch off FTP for %(name)s") % name
-        case [("ssh", True)]:
-            return _("Switch on SSH for %(name)s") % name
-        case [("ssh", False)]:
-            return _("Switch off SSH for %(name)s") % name
-    return ""
+    if len(switches) != 1:
+        return ""
+    [(switch, on)] = switches.items()
+    words = _("Switch on %(what)s for %(name)s") if on else _("Switch off %(what)s for %(name)s")
+    return words % {"what": Account.SWITCHES[switch], **name}
 
 
 def _mailbox_id(value: dict[str, Any] | None) -> uuid.UUID:

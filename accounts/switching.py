@@ -23,52 +23,39 @@ from propagation.progress import clock, progress_of
 def account_ftp(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
     """Say how an account reaches its domain's directory by FTP, and switch it on or off."""
     ports = {"ftp_port": settings.FTP_PORT_SHOWN, "sftp_port": settings.SFTP_PORT_SHOWN}
-    said = {
-        True: _("FTP for %(name)s will be on from about %(time)s."),
-        False: _("FTP for %(name)s will be off from about %(time)s. Open connections end then."),
-    }
-    return _page(request, _account(domain, account_id), "ftp", said, ports)
+    return _page(request, domain, account_id, "ftp", ports)
 
 
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def account_ssh(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
     """Say how an account reads its mail by SSH, and switch that on or off."""
-    said = {
-        True: _("SSH for %(name)s will be on from about %(time)s."),
-        False: _("SSH for %(name)s will be off from about %(time)s. Open connections end then."),
-    }
-    ports = {"port": settings.SSH_PORT_SHOWN}
-    return _page(request, _account(domain, account_id), "ssh", said, ports)
-
-
-def _account(domain: Domain, account_id: Any) -> Account:
-    """Return the domain's account, or 404."""
-    account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
-    account.domain = domain
-    return account
+    return _page(request, domain, account_id, "ssh", {"port": settings.SSH_PORT_SHOWN})
 
 
 def _page(
-    request: HttpRequest, account: Account, name: str, said: dict[bool, str], ports: dict[str, int]
+    request: HttpRequest, domain: Domain, account_id: Any, switch: str, ports: dict[str, int]
 ) -> HttpResponse:
-    """Show the page of one switch, or switch it; `said` is what counts from then on."""
-    domain = account.domain
+    """Show the page of one of Account.SWITCHES, with the ports that it tells, or switch it."""
+    account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
+    account.domain = domain
     reasons: list[str] = []
     if request.method == "POST":
         require_self_service(domain)
-        on = request.POST.get(name) == "on"
+        on = request.POST.get(switch) == "on"
         try:
-            account.switch(name, on, by=request.user)
+            account.switch(switch, on, by=request.user)
         except ValidationError as error:
             reasons = error.messages
         else:
-            values = {"name": account.name, "time": clock(account.server)}
-            messages.success(request, said[on] % values)
-            return redirect(f"account_{name}", domain.name, account.pk)
+            messages.success(request, _said(account, switch, on))
+            return redirect(f"account_{switch}", domain.name, account.pk)
     context = {
         "domain": domain,
         "account": account,
+        "switch": switch,
+        "what": Account.SWITCHES[switch],
+        "on": account.switches()[switch],
         "progress": progress_of(account.server_id, [account.key])[account.key],
         "reasons": reasons,
         "fixed": domain.fixed_account_id == account.pk,
@@ -77,4 +64,15 @@ def _page(
         "time": clock(account.server),
         **ports,
     }
-    return render(request, f"accounts/{name}.html", context, status=422 if reasons else 200)
+    return render(request, f"accounts/{switch}.html", context, status=422 if reasons else 200)
+
+
+def _said(account: Account, switch: str, on: bool) -> str:
+    """Say from when the switch counts."""
+    words = (
+        _("%(what)s for %(name)s will be on from about %(time)s.")
+        if on
+        else _("%(what)s for %(name)s will be off from about %(time)s. Open connections end then.")
+    )
+    what = Account.SWITCHES[switch]
+    return words % {"what": what, "name": account.name, "time": clock(account.server)}

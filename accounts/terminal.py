@@ -63,5 +63,5 @@ class SwitchCommand(BaseCommand):
             the_account(address).switch(self.name, switch == "on")
         except ValidationError as error:
             raise refusal(error) from error
-        words = f"{address}: {self.name.upper()} is {switch} once the change is applied"
-        self.stdout.write(words)
+        what = Account.SWITCHES[self.name]
+        self.stdout.write(f"{address}: {what} is {switch} once the change is applied")

@@ -1,8 +1,10 @@
 """What an account has beside its mail, switched on and off by its owner: FTP, and SSH.
 
-Another one is a column here, a field of `mailhost.records.Mailbox`, its words in
-`accounts.sources` and a page in `accounts.switching`.
+Another one is a column here, a field of `mailhost.records.Mailbox` and a page in
+`accounts.switching`.
 """
+
+from typing import ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy
@@ -17,8 +19,8 @@ class Switches(models.Model):
     class Meta:
         abstract = True
 
-    #: The fields, by their names in the mail server's record.
-    SWITCHES = ("ftp", "ssh")
+    #: What customers know each as, by its name here and in the mail server's record.
+    SWITCHES: ClassVar = {"ftp": "FTP", "ssh": "SSH"}
 
     def switches(self) -> dict[str, bool]:
         """Return the columns by name."""
