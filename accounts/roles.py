@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.cache import never_cache
 
-from accounts.models import Domain
+from accounts.models import Account, Domain
 from accounts.typed import over_a_login
 from mailhost import grammar
 from propagation.models import Change
@@ -94,15 +94,11 @@ def may_take_back(domain: Domain, change: Change) -> bool:
     return change.before == change.after or mine
 
 
-#: What an owner switches on and off, by the names in the mail server's record.
-SWITCHES = ("ftp", "ssh")
-
-
 def switched(change: Change) -> dict[str, bool]:
     """Return what the change switches on (or off), if it does nothing else but renew a password."""
     before, after = dict(change.before or {}), dict(change.after or {})
     # Records once did not say.
-    pairs = {name: (before.pop(name, False), after.pop(name, False)) for name in SWITCHES}
+    pairs = {name: (before.pop(name, False), after.pop(name, False)) for name in Account.SWITCHES}
     if before != after or not after:
         return {}
     return {name: bool(has) for name, (had, has) in pairs.items() if had != has}

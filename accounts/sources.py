@@ -137,7 +137,7 @@ class MailboxSource:
             for account in accounts:
                 account.forget()
         elif isinstance(was, Mailbox):
-            switches = {"ftp": was.ftp, "ssh": was.ssh}
+            switches = {name: getattr(was, name) for name in Account.SWITCHES}
             accounts.update(password_hash=was.password_hash, **switches, **limits_in(was))
 
     def check(self, change: Change) -> None:
@@ -164,8 +164,7 @@ class MailboxSource:
                 server_id=account.server_id,
                 name=account.name,
                 password_hash=account.password_hash,
-                ftp=account.ftp,
-                ssh=account.ssh,
+                **account.switches(),
                 **account.own_limits(),
             )
             for account in accounts
@@ -186,16 +185,11 @@ class MailboxSource:
 
 def _switching(switches: dict[str, bool], name: dict[str, str]) -> str:
     """Say what is switched, "" where it is nothing, or more than one thing."""
-    match [*switches.items()]:
-        case [("ftp", True)]:
-            return _("Switch on FTP for %(name)s") % name
-        case [("ftp", False)]:
-            return _("Switch off FTP for %(name)s") % name
-        case [("ssh", True)]:
-            return _("Switch on SSH for %(name)s") % name
-        case [("ssh", False)]:
-            return _("Switch off SSH for %(name)s") % name
-    return ""
+    if len(switches) != 1:
+        return ""
+    [(switch, on)] = switches.items()
+    words = _("Switch on %(what)s for %(name)s") if on else _("Switch off %(what)s for %(name)s")
+    return words % {"what": Account.SWITCHES[switch], **name}
 
 
 def _mailbox_id(value: dict[str, Any] | None) -> uuid.UUID:

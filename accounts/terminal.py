@@ -2,9 +2,10 @@
 
 import getpass
 import sys
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Account, Domain
 
@@ -43,3 +44,24 @@ def the_account(address: str) -> Account:
 def refusal(error: ValidationError) -> CommandError:
     """Return the model's reasons as the command's error."""
     return CommandError(" ".join(error.messages))
+
+
+class SwitchCommand(BaseCommand):
+    """What switches one thing that an account has on or off: `NAME@DOMAIN on|off`."""
+
+    #: Which, by its name in Account.SWITCHES.
+    name: ClassVar[str]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the address and the position of the switch."""
+        parser.add_argument("address")
+        parser.add_argument("switch", choices=["on", "off"])
+
+    def handle(self, *, address: str, switch: str, **options: Any) -> None:
+        """Switch it, or say why not."""
+        try:
+            the_account(address).switch(self.name, switch == "on")
+        except ValidationError as error:
+            raise refusal(error) from error
+        what = Account.SWITCHES[self.name]
+        self.stdout.write(f"{address}: {what} is {switch} once the change is applied")

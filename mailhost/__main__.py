@@ -30,14 +30,11 @@ _ABOUT = """\
 One private mail server (Postfix, Dovecot and what they ask) below one directory, its root.
 Nothing outside the root is written, and no system service is touched.
 """
-_EXAMPLES = """\
+_EXAMPLES = f"""\
 first steps:
   python -m mailhost --root /srv/mail1 init --hostname mail1.example.com
-  python -m mailhost --root /srv/mail1 run policy       (in one terminal)
-  python -m mailhost --root /srv/mail1 run usage        (in another)
-  python -m mailhost --root /srv/mail1 run postfix      (in a third)
-  python -m mailhost --root /srv/mail1 run dovecot      (in a fourth)
-  python -m mailhost --root /srv/mail1 run webmail      (in a fifth)
+  python -m mailhost --root /srv/mail1 run policy       (and so on, each in a terminal of its
+      own: {", ".join(instance.SERVERS[1:])})
   python -m mailhost --root /srv/mail1 status
 """
 

@@ -192,10 +192,7 @@ class Confirmer:
 def _idle(entry: Entry, hosted: Collection[str], wanted: Mapping[Place, str]) -> str:
     """Say why a record that is written everywhere takes no mail yet."""
     record = entry.record
-    if (
-        isinstance(record, Mailbox | Address | MailingList | Webmail)
-        and record.domain not in hosted
-    ):
+    if isinstance(record, OF_A_DOMAIN) and record.domain not in hosted:
         return f"{record.domain} is not a domain of this server"
     if isinstance(record, Address) and ("aliases", record.address) not in wanted:
         return f"{record.address} leads to itself alone, and there is no such mailbox"

@@ -55,6 +55,7 @@ PATIENCE = 10.0
 FTP_MODULES = [Path("/usr/lib/proftpd") / f"mod_{name}.so" for name in ("sftp", "sql_sqlite")]
 
 
+# Servers without which mail works, and what is said of one that has no port.
 _SWITCHED_OFF = {
     "ftp": "FTP is switched off here: init --ftp-port or --sftp-port gives ports.",
     "ssh": "SSH is switched off here: init --ssh-port gives a port.",
@@ -370,8 +371,8 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
     if server not in wanted(config):
         return ""
     if not running(root, server):
-        optional = server in ("ftp", "ssh", "webmail")
-        return missing_for(server) or "is not running" if optional else "is not running"
+        lacking = missing_for(server) if server in _SWITCHED_OFF else None
+        return lacking or "is not running"
     if server == "policy":
         return _policy_problem(Paths(root.absolute()), config, timeout)
     if server == "lists":

@@ -70,7 +70,7 @@ PROFILE_KEY = env.str("PROFILE_KEY", default="")
 # The mail servers' ports for FTP and SFTP; 0: none.
 FTP_PORT_SHOWN = env.int("FTP_PORT_SHOWN", default=21)
 SFTP_PORT_SHOWN = env.int("SFTP_PORT_SHOWN", default=2222)
-# That for reading mail by SSH; 0: none.
+# The port for reading mail by SSH; 0: none.
 SSH_PORT_SHOWN = env.int("SSH_PORT_SHOWN", default=2022)
 
 # Where a domain's webmail is: {domain} is filled in. Empty: none is offered.

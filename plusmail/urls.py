@@ -6,7 +6,7 @@ from django.contrib.auth import views as auth
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.cache import never_cache
 
-from accounts import ftp, languages, ssh
+from accounts import languages, switching
 from accounts import views as accounts
 from clientsettings import pages as client_pages
 from clientsettings import views as clients
@@ -29,8 +29,8 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("users/", accounts.user_manager, from_others, name="user_manager"),
     path("users/assistant/", panel.use_assistant, from_others, name="assistant"),
     path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
-    path("users/<uuid:account_id>/ftp/", ftp.account_ftp, name="account_ftp"),
-    path("users/<uuid:account_id>/ssh/", ssh.account_ssh, name="account_ssh"),
+    path("users/<uuid:account_id>/ftp/", switching.account_ftp, name="account_ftp"),
+    path("users/<uuid:account_id>/ssh/", switching.account_ssh, name="account_ssh"),
     path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
     path("users/<uuid:account_id>/mail/", remote.remote_mail, from_panel, name="remote_mail"),
     path(

@@ -80,7 +80,10 @@ def help_webmail(request: HttpRequest) -> HttpResponse:
     """Say to everybody how mail is read and written in the browser (manual, section 4-1)."""
     # Where none is offered, the manual's.
     address = str(settings.WEBMAIL_URL) or "http://{domain}/webmail/"
-    context = {"address": address.replace("{domain}", "example.com")}
+    context = {
+        "address": address.replace("{domain}", "example.com"),
+        "kept_days": settings.WEBMAIL_KEPT_DAYS,
+    }
     return render(request, "webmail/help.html", context)
 
 

@@ -19,7 +19,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import names, names_elsewhere, passwords
-from accounts.models.limits import OwnLimits, at_least_one, ftp_switch, ssh_switch
+from accounts.models.limits import OwnLimits, at_least_one
+from accounts.models.switches import Switches
 from mailhost import grammar
 from mailhost.records import Mailbox
 from propagation.models import Change, MailServer, one_at_a_time
@@ -81,7 +82,7 @@ class AccountQuerySet(models.QuerySet["Account"]):
         return next((name for name in usable if name not in taken), f"m{uuid.uuid4().hex[:12]}")
 
 
-class Account(OwnLimits):
+class Account(Switches, OwnLimits):
     """A POP account: a mailbox with its login name, unique on its server."""
 
     # Also names the mailbox's directory: a name taken again never shows old mail.
@@ -94,8 +95,6 @@ class Account(OwnLimits):
     )
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
-    ftp = ftp_switch()
-    ssh = ssh_switch()
     is_fixed = models.BooleanField(gettext_lazy("fixed account"), default=False, editable=False)
     created_at = models.DateTimeField(gettext_lazy("created"), default=now, editable=False)
 
@@ -155,8 +154,7 @@ class Account(OwnLimits):
             domain=self.domain.name,
             mailbox_id=self.pk.hex,
             password_hash=self.password_hash,
-            ftp=self.ftp,
-            ssh=self.ssh,
+            **self.switches(),
             **self.recorded_limits(),
         )
 
@@ -227,21 +225,13 @@ class Account(OwnLimits):
         """
         self._edit(limits, by)
 
-    def switch_ftp(self, on: bool, *, by: Any = None) -> None:
-        """Switch FTP and SFTP to the domain's home on or off, from the change's due time.
+    def switch(self, name: str, on: bool, *, by: Any = None) -> None:
+        """Switch one of SWITCHES on or off, from the change's due time.
 
         Raises ValidationError while the account is being deleted.
         """
-        self._edit({"ftp": on}, by)
-        self.ftp = on
-
-    def switch_ssh(self, on: bool, *, by: Any = None) -> None:
-        """Switch reading its mail by SSH on or off, from the change's due time.
-
-        Raises ValidationError while the account is being deleted.
-        """
-        self._edit({"ssh": on}, by)
-        self.ssh = on
+        self._edit({name: on}, by)
+        setattr(self, name, on)
 
     def _edit(self, values: dict[str, Any], by: Any) -> None:
         with transaction.atomic():

@@ -16,7 +16,8 @@ from django.utils.translation import gettext_lazy
 from accounts import names
 from accounts.models.accounts import Account
 from accounts.models.domains import Domain
-from accounts.models.limits import OwnLimits, at_least_one, ftp_switch, ssh_switch
+from accounts.models.limits import OwnLimits, at_least_one
+from accounts.models.switches import Switches
 from propagation.models import MailServer, one_at_a_time
 
 
@@ -28,7 +29,7 @@ class DeletedQuerySet(models.QuerySet["DeletedAccount"]):
         return self.filter(restored_at=None, removed_at=None)
 
 
-class DeletedAccount(OwnLimits):
+class DeletedAccount(Switches, OwnLimits):
     """An account that is gone from its server and waits in the trash for TRASH_DAYS."""
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -38,8 +39,6 @@ class DeletedAccount(OwnLimits):
     server = models.ForeignKey(MailServer, models.PROTECT, verbose_name=gettext_lazy("mail server"))
     name = models.CharField(gettext_lazy("account name"), max_length=63)
     password_hash = models.CharField(max_length=255, editable=False)
-    ftp = ftp_switch()
-    ssh = ssh_switch()
     deleted_at = models.DateTimeField(gettext_lazy("deleted"), default=now)
     # Set while a restored account is on its way; the row goes once the server has it back.
     restored_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -77,8 +76,7 @@ class DeletedAccount(OwnLimits):
             server=self.server,
             name=name,
             password_hash=self.password_hash,
-            ftp=self.ftp,
-            ssh=self.ssh,
+            **self.switches(),
             **self.own_limits(),
         )
         account.full_clean(validate_unique=False)

@@ -18,8 +18,8 @@ from mailhost import grammar
 from mailhost.records import HostedDomain
 from propagation.models import Change, MailServer, one_at_a_time
 
-# What may stand before a domain's name in the address of a request: mail programs look for their
-# settings there (Thunderbird's autoconfig, Outlook's autodiscover).
+# What may stand before a domain's name in the address of a request: that of its web pages, where
+# the manual's old address may lead, and those where Thunderbird and Outlook look for settings.
 HOST_PREFIXES = ("www.", "autoconfig.", "autodiscover.")
 
 

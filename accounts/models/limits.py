@@ -35,16 +35,6 @@ def at_least_one(name: str) -> models.CheckConstraint:
     )
 
 
-def ftp_switch() -> models.BooleanField[bool, bool]:
-    """Return the column that says whether an account has FTP; one in the trash keeps it."""
-    return models.BooleanField(gettext_lazy("FTP and SFTP"), default=False, db_default=False)
-
-
-def ssh_switch() -> models.BooleanField[bool, bool]:
-    """Return the column that says whether an account reads its mail by SSH, in the trash too."""
-    return models.BooleanField(gettext_lazy("SSH (Alpine)"), default=False, db_default=False)
-
-
 class OwnLimits(models.Model):
     """The columns; set by the operator, never by those they bind."""
 

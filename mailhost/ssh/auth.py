@@ -15,7 +15,7 @@ import re
 import socket
 
 #: Bytes of a password, and seconds until an answer; Dovecot holds up guesses for some of them.
-MOST_PASSWORD, PATIENCE = 1000, 60.0
+MOST_PASSWORD_BYTES, PATIENCE = 1000, 60.0
 # RFC 5321's longest address, of Dovecot's own auth_username_chars.
 _LOGIN = re.compile(r"\A[A-Za-z0-9.@_+-]{1,254}\Z")
 # Each connection bears a process id that no other has.
@@ -30,7 +30,7 @@ def may_be_right(login: str, password: str) -> bool:
     """Say whether Dovecot need be asked: what it cannot be told is nobody's name or password."""
     return bool(
         _LOGIN.match(login)
-        and 0 < len(password.encode("utf-8", "replace")) <= MOST_PASSWORD
+        and 0 < len(password.encode("utf-8", "replace")) <= MOST_PASSWORD_BYTES
         and "\0" not in password
     )
 

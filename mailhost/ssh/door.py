@@ -72,9 +72,9 @@ async def _serve(
     keeper: socket.socket, listening: socket.socket, key: bytes, config: HostConfig
 ) -> None:
     ended = serving.told_to_end()
-    ways = Keeper(keeper, ended)
-    door = Door(config, ways)
-    ways.kick = door.kick
+    client = KeeperClient(keeper, ended)
+    door = Door(config, client)
+    client.kick = door.kick
     server = await asyncssh.listen(
         sock=listening,
         server_factory=lambda: Connection(door),
@@ -106,7 +106,7 @@ async def _serve(
     await door.close()
 
 
-class Keeper:
+class KeeperClient:
     """The way to the keeper: what it is asked, and what it tells."""
 
     def __init__(self, end: socket.socket, ended: asyncio.Event) -> None:
@@ -193,7 +193,7 @@ def _close_files(answer: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> No
 class Door:
     """Who is connected, who has logged in, and what is too much."""
 
-    def __init__(self, config: HostConfig, keeper: Keeper) -> None:
+    def __init__(self, config: HostConfig, keeper: KeeperClient) -> None:
         """Take the settings and the way to the keeper."""
         self.keeper = keeper
         self._most_sessions = config.ssh_sessions

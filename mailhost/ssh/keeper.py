@@ -128,7 +128,9 @@ class Keeper:
         self._door = ours
         self._told = told
         self._child = child
+        # The processes of sessions, each with its pidfd.
         self._sessions: dict[int, int] = {}
+        # Who waits for sessions to have ended, by the number of what was asked.
         self._waiting: dict[int, socket.socket] = {}
         self._kicks = 0
         # How processes ended that were buried before anybody asked.
@@ -168,7 +170,7 @@ class Keeper:
                         return 0
                     self._bury()
                 elif key.data == "told":
-                    self._listen()
+                    self._take_names()
                 elif key.data == "door":
                     try:
                         message, files = messages.receive(self._door)
@@ -269,7 +271,8 @@ class Keeper:
 
     # Who ends sessions
 
-    def _listen(self) -> None:
+    def _take_names(self) -> None:
+        """Hand on to the door whose sessions are to end; `_kicked` answers who asked."""
         connection, _ = self._told.accept()
         names = control.names_from(connection)
         if names is None:

@@ -15,13 +15,15 @@ from mailhost.ssh import alpine, sandbox
 from mailhost.ssh.starting import start
 
 # Seconds for all of it, should it hang; usually 50 ms.
-_TRIAL = 20.0
+_PATIENCE = 20.0
+# Where only the machine is tried, and no server says who Alpine is to be.
+_ANY_USER = 5003
 _NAME = "trial.invalid"
 _NONE = "No sandbox can be made on this machine"
 _FORBIDDEN = re.compile(r"^\s+unix \(disabled\)", re.MULTILINE)
 
 
-def trial(uid: int = 5003) -> str:
+def trial(uid: int = _ANY_USER) -> str:
     """Start Alpine in a sandbox, as user `uid`; say in one sentence why it fails, or return ""."""
     try:
         boxes = sandbox.Sandbox(("alpine", "-supported"))
@@ -36,9 +38,7 @@ def trial(uid: int = 5003) -> str:
         text = _said(said)
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if status:
-        return (
-            f"No sandbox can be made on this machine (bwrap ended with {status}): {text[-300:]!a}"
-        )
+        return f"{_NONE} (bwrap ended with {status}): {text[-300:]!a}"
     # A folder in a local file is what pine.conf.fixed forbids among other things.
     if not _FORBIDDEN.search(text):
         return "Alpine does not read the settings that cannot be changed (pine.conf.fixed)."
@@ -46,7 +46,7 @@ def trial(uid: int = 5003) -> str:
 
 
 def _said(terminal: FileIO) -> str:
-    end, found = time.monotonic() + _TRIAL, b""
+    end, found = time.monotonic() + _PATIENCE, b""
     descriptor = terminal.fileno()
     with suppress(OSError):
         while select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:

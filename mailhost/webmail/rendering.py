@@ -13,7 +13,7 @@ from mailhost.config import HostConfig
 from mailhost.paths import Paths
 from mailhost.webmail.places import READABLE
 
-#: Bytes of a message's files as a browser sends them, with what stands around them.
+# Bytes that a browser sends around the files of a message.
 _AROUND = 64 * 1024
 # Of Roundcube's own plugins the two that it cannot do without.
 _PLUGINS = {

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +40,10 @@ class Kept:
 
 
 class Sites:
-    """The domains' directories on one server. To be changed only by who holds its lock."""
+    """The domains' directories on one server.
+
+    All but the limits are to be changed only by who holds the server's lock.
+    """
 
     def __init__(self, paths: Paths, config: HostConfig) -> None:
         """Name the server; nothing is read yet."""
@@ -62,9 +65,9 @@ class Sites:
         return self._sites / domain
 
     def settle(
-        self, wanted: Collection[str], about: Callable[[str], tuple[str, int]], now: datetime
+        self, wanted: Sequence[str], about: Callable[[str], tuple[str, int]], now: datetime
     ) -> None:
-        """Serve exactly these domains. Safe to repeat.
+        """Serve exactly these domains, given in the order of names. Safe to repeat.
 
         `about` says of a domain that is new its owner ("": not known), and how many bytes a
         message of its accounts may have.

@@ -83,7 +83,7 @@ def test_owner_may_take_it_back(sakura: Client, path: str, tanaka: Account) -> N
 def test_new_password_along_with_it_is_taken_back_too(tanaka: Account) -> None:
     old = tanaka.password_hash
     tanaka.set_password("another-long-word")
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     change = factories.pending(tanaka.key)
     assert may_take_back(tanaka.domain, change)
     cancel([change])
@@ -93,7 +93,7 @@ def test_new_password_along_with_it_is_taken_back_too(tanaka: Account) -> None:
 
 def test_what_the_operator_changed_stays_the_operators(tanaka: Account) -> None:
     tanaka.limit(quota_bytes=7)
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     assert not may_take_back(tanaka.domain, factories.pending(tanaka.key))
 
 
@@ -106,7 +106,7 @@ def test_change_of_an_earlier_version_can_still_be_taken_back(tanaka: Account) -
         setattr(change, side, value)
     change.save()
     assert may_take_back(tanaka.domain, change)
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     change = factories.pending(tanaka.key)
     assert may_take_back(tanaka.domain, change)
     cancel([change])
@@ -121,7 +121,7 @@ def test_on_other_plans_it_is_ours_to_switch(
     cast.plan.save()
     assert "we switch FTP on and off for you" in sakura.get(path).text
     assert sakura.post(path, {"ftp": "on"}).status_code == 403
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     tanaka.domain.refresh_from_db()
     assert not may_take_back(tanaka.domain, factories.pending(tanaka.key))
 
@@ -158,12 +158,12 @@ def test_page_says_that_a_password_is_missing(sakura: Client, cast: Cast) -> Non
 def test_row_shows_which_account_has_it(sakura: Client, tanaka: Account) -> None:
     mark = '<span class="state locked">FTP</span>'
     assert mark not in sakura.get("/domains/example.com/users/").text
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     assert sakura.get("/domains/example.com/users/").text.count(mark) == 1
 
 
 def test_trash_keeps_it(tanaka: Account) -> None:
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     factories.settle()
     removal.delete_account(tanaka)
     factories.settle()
@@ -188,7 +188,7 @@ def test_operator_switches_it_by_command(tanaka: Account) -> None:
     with pytest.raises(CommandError, match="削除の手続き中"):
         call_command("set_ftp", "tanaka@example.com", "on")
     with pytest.raises(ValidationError):
-        tanaka.switch_ftp(True)
+        tanaka.switch("ftp", True)
 
 
 def test_operator_switches_it_in_admin(operator: Client, tanaka: Account) -> None:

@@ -66,7 +66,7 @@ def test_switch_is_a_change_that_waits(
 def test_owner_may_take_it_back_along_with_ftp(sakura: Client, path: str, tanaka: Account) -> None:
     sakura.post(path, {"ssh": "on"})
     tanaka.refresh_from_db()
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     change = factories.pending(tanaka.key)
     assert mailboxes.describe(change) == "Change the account tanaka"
     assert may_take_back(tanaka.domain, change)
@@ -78,7 +78,7 @@ def test_owner_may_take_it_back_along_with_ftp(sakura: Client, path: str, tanaka
 
 def test_what_the_operator_changed_stays_the_operators(tanaka: Account) -> None:
     tanaka.limit(quota_bytes=7)
-    tanaka.switch_ssh(True)
+    tanaka.switch("ssh", True)
     assert not may_take_back(tanaka.domain, factories.pending(tanaka.key))
 
 
@@ -116,12 +116,12 @@ def test_another_customers_account_is_not_found(sakura: Client, cast: Cast, meth
 def test_row_shows_which_account_has_it(sakura: Client, tanaka: Account) -> None:
     mark = '<span class="state locked">SSH</span>'
     assert mark not in sakura.get("/domains/example.com/users/").text
-    tanaka.switch_ssh(True)
+    tanaka.switch("ssh", True)
     assert sakura.get("/domains/example.com/users/").text.count(mark) == 1
 
 
 def test_trash_keeps_it(tanaka: Account) -> None:
-    tanaka.switch_ssh(True)
+    tanaka.switch("ssh", True)
     factories.settle()
     removal.delete_account(tanaka)
     factories.settle()

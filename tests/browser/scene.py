@@ -151,7 +151,7 @@ def _changes(cast: Cast, tanaka: Account, suzuki: Account) -> None:
     factories.settle()
     factories.make_forward(cast.com, "shippai", "a@outside.example")
     factories.settle(status=Status.UNCONFIRMED, reason="no answer")
-    tanaka.switch_ftp(True)
+    tanaka.switch("ftp", True)
     factories.settle()
     tanaka.set_password(f"another-{factories.PASSWORD}")
     factories.make_account(Domain.objects.get(name=LONG), LONG_NAME)

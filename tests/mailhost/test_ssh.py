@@ -35,7 +35,7 @@ class Keeper:
 
 
 def make_door(keeper: Keeper) -> Door:
-    return Door(CONFIG, cast("door.Keeper", keeper))
+    return Door(CONFIG, cast("door.KeeperClient", keeper))
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.4, 0.7])

@@ -1,27 +1,10 @@
 """Switch FTP of a POP account on or off."""
 
-from typing import Any
-
-from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandParser
-
-from accounts.terminal import refusal, the_account
+from accounts.terminal import SwitchCommand
 
 
-class Command(BaseCommand):
+class Command(SwitchCommand):
     """`manage.py set_ftp NAME@DOMAIN on|off`."""
 
     help = "Switch FTP and SFTP of a POP account on or off."
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        """Take the address and the position of the switch."""
-        parser.add_argument("address")
-        parser.add_argument("switch", choices=["on", "off"])
-
-    def handle(self, *, address: str, switch: str, **options: Any) -> None:
-        """Switch it, or say why not."""
-        try:
-            the_account(address).switch_ftp(switch == "on")
-        except ValidationError as error:
-            raise refusal(error) from error
-        self.stdout.write(f"{address}: FTP is {switch} once the change is applied")
+    name = "ftp"
