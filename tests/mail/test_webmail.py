@@ -5,11 +5,13 @@ from __future__ import annotations
 import imaplib
 import os
 import smtplib
+import socket
 import sqlite3
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -176,6 +178,25 @@ def test_wrong_passwords_are_the_visitors_and_not_everybodys(
         query = "SELECT network FROM failure WHERE account = ?"
         failed = wait_for(lambda: db.execute(query, (site.fixed.name,)).fetchall())
     assert failed == [("203.0.113.9",)]
+
+
+def test_one_visitor_never_holds_up_all_of_php(looked_at: Site) -> None:
+    port, domain = looked_at.server.config.webmail_port, looked_at.domain
+    head = (
+        f"POST /webmail/ HTTP/1.1\r\nHost: {domain}\r\nX-Forwarded-For: 192.0.2.66\r\n"
+        "Content-Length: 9\r\n\r\n"
+    )
+    form = {"_task": "login"}
+    neighbour, guesser = visit(looked_at), visit(looked_at, address="192.0.2.66")
+    # Forms under way, each as long as it likes.
+    with ExitStack() as open_:
+        for _ in range(8):
+            held = open_.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            held.sendall(head.encode())
+        assert wait_for(lambda: guesser.ask(form=form).status == 503)
+        assert guesser.ask().status == 200
+        assert neighbour.ask(form=form).status == 200
+    assert wait_for(lambda: guesser.ask(form=form).status == 200)
 
 
 def test_who_gives_an_address_on_a_customers_port_is_not_believed(
@@ -457,6 +478,29 @@ def _in(pid: int, leader: int | None) -> bool:
         return os.getsid(pid) == leader
     except ProcessLookupError:
         return False
+
+
+def test_users_of_the_machine_reach_nothing_of_the_servers(server: MailServer) -> None:
+    files = [Path(where, name) for where, _, names in os.walk(server.root) for name in names]
+    sockets = [str(file) for file in files if stat.S_ISSOCK(file.lstat().st_mode)]
+    assert len(sockets) > 20
+    program = (
+        "import socket, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):\n"
+        "        try:\n"
+        "            socket.socket(socket.AF_UNIX, kind).connect(path)\n"
+        "            print(path)\n"
+        "        except OSError:\n"
+        "            pass\n"
+    )
+    nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--")
+    done = subprocess.run(
+        [*nobody, "/usr/bin/python3", "-c", program, *sockets],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    # Which asks DNS, as anybody can.
+    assert done.stdout.split() == [str(server.root / "run/dns-client")]
 
 
 def test_end_of_its_web_server_ends_it_and_it_comes_up_again(
