@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -31,7 +32,7 @@ from tests.servers import PASSWORD, MailServer, free_ports, mail_server, message
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
-VISITOR = "198.51.100.7"
+VISITOR, NEW = "198.51.100.7", "another-horse-battery"
 
 
 @pytest.fixture(scope="module")
@@ -415,6 +416,23 @@ def test_successor_of_a_deleted_account_gets_none_of_its_settings(site: Site) ->
     with site.server.host.lock():
         site.server.host.purge([old.mailbox_id])
     assert books(site) == []
+
+
+def test_new_password_ends_sessions_opened_with_the_old(site: Site) -> None:
+    box = site.mailbox("suzuki")
+    assert applied(site.put(box))
+    note(site, "Friend", box.name)
+    open_ = inside(site, box.name)
+    books_ = "?_task=addressbook&_action=list&_source=0&_remote=1"
+    assert "Friend" in open_.ask(books_).text
+    hashed = site.mailbox("x", NEW).password_hash
+    assert applied(site.put(replace(box, password_hash=hashed)))
+    # Not even what no mail server is asked about.
+    asked = open_.ask(books_)
+    assert "Friend" not in asked.text
+    assert "session_error" in asked.text
+    assert "login-form" in open_.ask("?_task=settings").text
+    assert "Friend" in inside(site, box.name, NEW).ask(books_).text
 
 
 def test_another_owner_of_the_domain_gets_none_of_them(site: Site) -> None:
