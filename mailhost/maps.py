@@ -1,12 +1,14 @@
 """Postfix's lmdb maps: changed in place while Postfix reads them, no reload needed.
 
-However many keys of a map change, they do so in one transaction of LMDB, which readers do not
-notice: `postmap -i` would make one of each key, with the disk synced for each. A map is made,
-and looked up, by postmap itself. Source: Postfix postmap(1), lmdb_table(5).
+However many keys of a map change, they do so in one transaction of LMDB, under the lock that
+Postfix's own programs take: `postmap -i` would make one of each key, with the disk synced for
+each. A map is made, and looked up, by postmap itself. Source: Postfix postmap(1), lmdb_table(5),
+LMDB_README.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,9 +100,15 @@ class Maps:
         file = self._file(name)
         try:
             room = _ROOM + keys * _ROOM_PER_KEY + 2 * file.stat().st_size
-            # No lock of LMDB's own, since Postfix takes none: who writes holds the server's.
+            # Of two that write one holds the server's lock. Of LMDB's own Postfix takes none, so
+            # that who writes does not know who reads, and the second change in a row takes the
+            # pages that a lookup may still have before it. Therefore each lookup locks the file
+            # (fcntl(2)), and who writes waits for it: after LMDB has opened the file, since
+            # whatever a process closes of one frees all its locks.
             with (
                 lmdb.open(str(file), room, subdir=False, create=False, lock=False) as opened,
+                file.open("r+b") as locked,
+                _alone(locked.fileno()),
                 opened.begin(write=True) as transaction,
             ):
                 yield transaction
@@ -167,6 +175,16 @@ class Maps:
             answer = programs.run(self._command(name, *options), "", self.keep, seconds)
         if answer.code:
             raise MapError(f"postmap on {name}: {answer.err or answer.code}")
+
+
+@contextmanager
+def _alone(file: int) -> Iterator[None]:
+    """Let no program of Postfix look anything up in a map."""
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.lockf(file, fcntl.LOCK_UN)
 
 
 @contextmanager

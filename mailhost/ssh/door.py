@@ -35,6 +35,8 @@ MOST_PASSWORDS, LOGIN_SECONDS = 3, 120
 MOST_OF_ACCOUNT, MOST_CONNECTIONS_OF_ACCOUNT, SESSION_SECONDS = 3, 8, 60.0
 #: A refusal comes this long after the password, or a multiple: whatever was the reason for it.
 REFUSAL_SECONDS, QUICK_REFUSAL_SECONDS = 4.0, 0.5
+# Bytes of memory for all customers together: 50 sessions and 100 strangers take a tenth of it.
+_MOST_MEMORY = 2**30
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
 _log = logging.getLogger("mailhost.ssh")
@@ -54,6 +56,7 @@ def run(keeper: socket.socket, listening: socket.socket, key: bytes, config: Hos
 def give_up_rights(uid: int) -> None:
     """Become a user without rights, for good: no way back, no core, no look into its memory."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)

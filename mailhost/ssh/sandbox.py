@@ -45,6 +45,8 @@ _LIMITS = {
     resource.RLIMIT_CPU: CPU_SECONDS,
     resource.RLIMIT_FSIZE: HOME_BYTES,
     resource.RLIMIT_NOFILE: 64,
+    # Threads, of all sessions together: their stacks in the kernel count nowhere else.
+    resource.RLIMIT_NPROC: 4096,
     resource.RLIMIT_CORE: 0,
     resource.RLIMIT_MEMLOCK: 64 * 1024,
     resource.RLIMIT_MSGQUEUE: 0,

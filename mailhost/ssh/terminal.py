@@ -31,6 +31,13 @@ _CLEAR = b"\x1b[0m\x1b[2J\x1b[H\x1b[?25h\x1b[?1l\x1b>"
 _log = logging.getLogger("mailhost.ssh")
 
 
+class _NoEnvironment(dict[bytes, bytes]):
+    """What a client says of its environment: nothing is done with it, so nothing is kept of it."""
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        """Forget it. There is no end to what a client may say."""
+
+
 class Terminal(asyncssh.SSHServerSession[bytes]):
     """What one channel asks for, and gets: a terminal and a shell, which is Alpine."""
 
@@ -60,6 +67,8 @@ class Terminal(asyncssh.SSHServerSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """Keep the channel."""
         self._channel = chan
+        # AsyncSSH has no switch for it (`SSHChannel._process_env_request`).
+        chan._env = _NoEnvironment()
 
     def pty_requested(
         self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Any

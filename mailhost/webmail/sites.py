@@ -122,7 +122,8 @@ class Sites:
         grammar.check_domain(domain)
         (self._owners / domain).write_text(owner)
         mine = [kept for kept in self.kept() if (kept.domain, kept.owner) == (domain, owner)]
-        if mine:
+        # Of two that are not known nobody can say that they are the same.
+        if owner and mine:
             mine[-1].path.rename(self._sites / domain)
             mine[-1].path.with_suffix(".json").unlink(missing_ok=True)
             return

@@ -67,6 +67,7 @@ for my $n (1 .. 4) { open my $f, ">", "/home/big$n";
   for (1 .. 20) { my $l = syswrite $f, "x" x 1048576; last unless $l; $sum += $l } }
 say "most written", $sum;
 %(calls)s
+my $most = "\0" x 16; syscall 97, 6, $most; say "most threads", unpack "Q", $most;
 say "end", "reached"; my $big = length($port) * 2 ** 29; my $m = "x" x $big; say "memory", "got";
 """
 # Numbers of x86_64: what the filter refuses whatever else would allow it.
@@ -180,6 +181,11 @@ def test_kernel_refuses_what_no_mail_program_asks(answers: dict[str, str]) -> No
     for name in _CALLS:
         wanted = "Function not implemented" if name == "clone3" else "Operation not permitted"
         assert answers[f"call {name}"] == wanted, name
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of x86_64")
+def test_threads_are_bounded(answers: dict[str, str]) -> None:
+    assert int(answers["most threads"]) == 4096
 
 
 def test_nothing_with_a_set_user_id_is_bound() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -13,11 +14,16 @@ from dataclasses import replace
 from email.header import Header
 from email.mime.text import MIMEText
 from email.utils import formatdate
+from pathlib import Path
 
+import asyncssh
 import pytest
+from asyncssh.packet import String
 
 from mailhost import instance
+from mailhost.paths import Paths
 from mailhost.policy import report
+from mailhost.processes import master
 from mailhost.records import Mailbox
 from mailhost.ssh import messages
 from mailhost.ssh.keeper import Keeper
@@ -313,6 +319,35 @@ def _accepts(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_nothing_is_kept_of_what_a_client_says_without_end(
+    server: MailServer, alice: Mailbox
+) -> None:
+    keeper = master(Paths(server.root), "ssh")
+    door = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0]
+    before = _megabytes_of(door)
+    asyncio.run(_say_environment(server, alice, megabytes=64))
+    assert _megabytes_of(door) - before < 32
+
+
+def _megabytes_of(process: str) -> int:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+async def _say_environment(server: MailServer, box: Mailbox, megabytes: int) -> None:
+    port = server.config.ssh_port
+    async with asyncssh.connect(
+        "127.0.0.1", port, username=box.name, password=PASSWORD, known_hosts=None, config=None
+    ) as client:
+        channel, _session = await client.create_session(
+            asyncssh.SSHClientSession, term_type="xterm", encoding=None
+        )
+        for number in range(megabytes * 32):
+            name, value = String(f"NAME{number}"), String(b"x" * 32768)
+            # Each is answered, so that it is known to have arrived.
+            assert await channel._make_request(b"env", name, value)
 
 
 # The end of a session

@@ -5,11 +5,14 @@ from __future__ import annotations
 import imaplib
 import os
 import smtplib
+import socket
 import sqlite3
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -29,7 +32,7 @@ from tests.servers import PASSWORD, MailServer, free_ports, mail_server, message
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
-VISITOR = "198.51.100.7"
+VISITOR, NEW = "198.51.100.7", "another-horse-battery"
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,25 @@ def test_wrong_passwords_are_the_visitors_and_not_everybodys(
         query = "SELECT network FROM failure WHERE account = ?"
         failed = wait_for(lambda: db.execute(query, (site.fixed.name,)).fetchall())
     assert failed == [("203.0.113.9",)]
+
+
+def test_one_visitor_never_holds_up_all_of_php(looked_at: Site) -> None:
+    port, domain = looked_at.server.config.webmail_port, looked_at.domain
+    head = (
+        f"POST /webmail/ HTTP/1.1\r\nHost: {domain}\r\nX-Forwarded-For: 192.0.2.66\r\n"
+        "Content-Length: 9\r\n\r\n"
+    )
+    form = {"_task": "login"}
+    neighbour, guesser = visit(looked_at), visit(looked_at, address="192.0.2.66")
+    # Forms under way, each as long as it likes.
+    with ExitStack() as open_:
+        for _ in range(8):
+            held = open_.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            held.sendall(head.encode())
+        assert wait_for(lambda: guesser.ask(form=form).status == 503)
+        assert guesser.ask().status == 200
+        assert neighbour.ask(form=form).status == 200
+    assert wait_for(lambda: guesser.ask(form=form).status == 200)
 
 
 def test_who_gives_an_address_on_a_customers_port_is_not_believed(
@@ -396,6 +418,23 @@ def test_successor_of_a_deleted_account_gets_none_of_its_settings(site: Site) ->
     assert books(site) == []
 
 
+def test_new_password_ends_sessions_opened_with_the_old(site: Site) -> None:
+    box = site.mailbox("suzuki")
+    assert applied(site.put(box))
+    note(site, "Friend", box.name)
+    open_ = inside(site, box.name)
+    books_ = "?_task=addressbook&_action=list&_source=0&_remote=1"
+    assert "Friend" in open_.ask(books_).text
+    hashed = site.mailbox("x", NEW).password_hash
+    assert applied(site.put(replace(box, password_hash=hashed)))
+    # Not even what no mail server is asked about.
+    asked = open_.ask(books_)
+    assert "Friend" not in asked.text
+    assert "session_error" in asked.text
+    assert "login-form" in open_.ask("?_task=settings").text
+    assert "Friend" in inside(site, box.name, NEW).ask(books_).text
+
+
 def test_another_owner_of_the_domain_gets_none_of_them(site: Site) -> None:
     host = site.server.host
     note(site, "Friend")
@@ -457,6 +496,29 @@ def _in(pid: int, leader: int | None) -> bool:
         return os.getsid(pid) == leader
     except ProcessLookupError:
         return False
+
+
+def test_users_of_the_machine_reach_nothing_of_the_servers(server: MailServer) -> None:
+    files = [Path(where, name) for where, _, names in os.walk(server.root) for name in names]
+    sockets = [str(file) for file in files if stat.S_ISSOCK(file.lstat().st_mode)]
+    assert len(sockets) > 20
+    program = (
+        "import socket, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):\n"
+        "        try:\n"
+        "            socket.socket(socket.AF_UNIX, kind).connect(path)\n"
+        "            print(path)\n"
+        "        except OSError:\n"
+        "            pass\n"
+    )
+    nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--")
+    done = subprocess.run(
+        [*nobody, "/usr/bin/python3", "-c", program, *sockets],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    # Which asks DNS, as anybody can.
+    assert done.stdout.split() == [str(server.root / "run/dns-client")]
 
 
 def test_end_of_its_web_server_ends_it_and_it_comes_up_again(

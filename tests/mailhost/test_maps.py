@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import lmdb
@@ -34,6 +36,30 @@ def _held(maps: Maps) -> dict[str, str]:
             bytes(key).decode().removesuffix("\0"): bytes(value).decode().removesuffix("\0")
             for key, value in transaction.cursor()
         }
+
+
+def _may_be_read(maps: Maps) -> bool:
+    """Say whether another process gets the lock by which Postfix looks something up (fcntl(2))."""
+    program = (
+        "import fcntl, sys\n"
+        "with open(sys.argv[1], 'rb') as file:\n"
+        "    try:\n"
+        "        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+        "    except BlockingIOError:\n"
+        "        sys.exit(3)\n"
+    )
+    asked = subprocess.run([sys.executable, "-c", program, maps._file("mailboxes")], check=False)
+    assert asked.returncode in (0, 3)
+    return asked.returncode == 0
+
+
+def test_nothing_is_looked_up_in_the_midst_of_a_change(maps: Maps) -> None:
+    # Postfix's readers are not on LMDB's record, so that its pages under them would be reused.
+    with maps._changing("mailboxes", 1) as map_:
+        map_.put(b"new@example.com\0", b"new@example.com\0")
+        assert not _may_be_read(maps)
+    assert _may_be_read(maps)
+    assert list(_held(maps)) == ["new@example.com"]
 
 
 def test_thousands_come_and_go(maps: Maps) -> None:

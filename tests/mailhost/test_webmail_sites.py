@@ -117,6 +117,15 @@ def test_removed_twice_in_a_second_loses_nothing(place: Place) -> None:
     assert len(list(place.sites.kept())) == 3
 
 
+def test_unknown_owners_are_not_one(place: Place) -> None:
+    place.owner = ""
+    place.settle("a.example")
+    key = place.file("a.example", "des_key").read_text()
+    place.settle()
+    place.settle("a.example")
+    assert place.file("a.example", "des_key").read_text() != key
+
+
 def test_another_owner_begins_anew(place: Place) -> None:
     place.settle("a.example")
     place.file("a.example", "mark").write_text("of 7")

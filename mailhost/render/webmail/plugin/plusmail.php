@@ -13,6 +13,7 @@ class plusmail extends rcube_plugin
     public function init()
     {
         $this->add_hook('storage_connect', [$this, 'introduce']);
+        $this->add_hook('ready', [$this, 'confirm']);
         $this->add_hook('template_object_loginform', [$this, 'greet']);
         $this->add_hook('message_part_before', [$this, 'spare']);
     }
@@ -32,6 +33,26 @@ class plusmail extends rcube_plugin
     {
         $args['preauth_ident'] = ['x-originating-ip' => rcube_utils::remote_addr()];
         return $args;
+    }
+
+    /**
+     * End a session whose password is no longer right, whatever page it asks for: Roundcube itself
+     * shows address books and settings without asking the mail server.
+     */
+    public function confirm($args)
+    {
+        $webmail = rcmail::get_instance();
+        if ($webmail->storage_connect() || !$webmail->get_storage()->is_refused()) {
+            return $args;
+        }
+        $webmail->kill_session();
+        if ($webmail->output->ajax_call || $webmail->output->get_env('framed')) {
+            $webmail->output->command('session_error', $webmail->url(['_err' => 'session']));
+            $webmail->output->send('iframe');
+        }
+        $webmail->output->show_message('sessionerror', 'error', null, true, -1);
+        $webmail->set_task('login');
+        $webmail->output->send('login');
     }
 
     /** Name the domain above the form, and say what to enter. */

@@ -18,6 +18,12 @@ class rcube_guarded extends rcube_imap
     private $guarded = [];
     private $latest = [];
 
+    /** Say whether the last login failed by its name or password, and not by the server's trouble. */
+    public function is_refused()
+    {
+        return $this->conn->resultcode === 'AUTHENTICATIONFAILED';
+    }
+
     public function get_message_headers($uid, $folder = null, $force = false)
     {
         $known = $this->guarded + $this->latest;
