@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 import segno
@@ -27,7 +28,8 @@ from clientsettings.views import setup_link
 def domain_settings(request: HttpRequest, domain: Domain) -> HttpResponse:
     """Lead to an address's settings; show the DNS records by which programs find the servers."""
     typed = request.GET.get("address", "").strip()[:254]
-    local_part, _at, after = typed.lower().partition("@")
+    # A Japanese keyboard types letters in full width as well: ｔａｎａｋａ means tanaka.
+    local_part, _at, after = normalize("NFKC", typed).lower().partition("@")
     error = ""
     if typed:
         if after in ("", domain.name, str(domain)) and addresses.find(domain, local_part):

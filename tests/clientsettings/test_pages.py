@@ -129,7 +129,7 @@ def test_qr_code_is_a_picture_that_no_cache_keeps(sakura: Client, tanaka: Accoun
 
 
 def test_domains_page_leads_to_an_address(sakura: Client, tanaka: Account) -> None:
-    for typed in ("tanaka", "TANAKA@example.com "):
+    for typed in ("tanaka", "TANAKA@example.com ", "ｔａｎａｋａ＠ｅｘａｍｐｌｅ．ｃｏｍ"):
         response = sakura.get(f"{COM}/", {"address": typed})
         assert (response.status_code, response.headers["Location"]) == (302, f"{COM}/tanaka/")
 
