@@ -27,6 +27,7 @@ LOG_TAIL = 4000
 TESTS = Path(__file__).parent
 #: What takes longest: files and directories, the longest first.
 LONGEST = (
+    "browser/test_pages",
     "e2e/test_kills",
     "setup/test_run",
     "browser/test_pages",

@@ -29,21 +29,24 @@ _AXE = """async ([rules, impacts]) => {
 IMPACTS = ("moderate", "serious", "critical")
 
 
-def seen(visitor: Visitor, name: str, language: str) -> Iterator[str]:
+def seen(visitor: Visitor, name: str, language: str, *, axe: bool) -> Iterator[str]:
     """Yield what is wrong with the page; also photograph it where PICTURES names a directory.
 
-    What does not fit does not fit in any light, and without scripts colours are the same.
+    What does not fit does not fit in any light, and without scripts colours are the same, so
+    that `axe`, whether axe-core looks as well, counts only with them.
     """
     page = visitor.page
     for fault in page.evaluate(CHECKS, [language, not visitor.scripts]):
         yield f"{WIDE[0]}: {fault}"
     if visitor.scripts:
-        page.evaluate(AXE_SCRIPT)
-        yield from _axe(page, None)
+        if axe:
+            page.evaluate(AXE_SCRIPT)
+            yield from _axe(page, None)
         page.emulate_media(color_scheme="dark")
         for fault in page.evaluate(CHECKS, [language, False]):
             yield f"in the dark: {fault}"
-        yield from _axe(page, _OF_LIGHT)
+        if axe:
+            yield from _axe(page, _OF_LIGHT)
         page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": SMALL[0], "height": SMALL[1]})
     for fault in page.evaluate(CHECKS, [language, not visitor.scripts]):

@@ -387,7 +387,8 @@ def test_settings_come_back_within_their_time_and_not_after(site: Site) -> None:
     inside(site)
     assert applied(site.delete(webmail))
     with host.lock():
-        assert host.prune_webmail(datetime.now(UTC) + timedelta(seconds=2)) == [site.domain]
+        # Beside what other tests have left.
+        assert site.domain in host.prune_webmail(datetime.now(UTC) + timedelta(seconds=2))
     assert applied(site.put(webmail))
     assert books(site) == []
     inside(site)
