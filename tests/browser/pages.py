@@ -182,6 +182,7 @@ def token_lost(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/users/")
     visitor.context.clear_cookies(name="csrftoken")
     visitor.page.fill("#add-account input[name=name]", "kept")
+    visitor.page.fill("#add-account input[name=password]", PASSWORD)
     visitor.press("#add-account .actions button")
 
 
