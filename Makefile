@@ -9,10 +9,10 @@ UNITS := not servers and not browser and not soak
 # `make check` leaves out what takes long; `make test` empties this.
 QUICK := and not long
 
-.PHONY: run test check code units soak bench clean fmt lock messages help compiled packages-run packages-test venv-dev
+.PHONY: run test check code units soak screenshots bench clean fmt lock messages help compiled packages-run packages-test venv-dev
 
 # tests/settings.py needs nothing from the environment; plusmail/settings.py wants a secret key.
-check test soak messages: export DJANGO_SETTINGS_MODULE := tests.settings
+check test soak screenshots messages: export DJANGO_SETTINGS_MODULE := tests.settings
 # Kept for the other processes, or each would rewrite the assertions of all tests (10 s).
 check test soak: export PYTHONDONTWRITEBYTECODE :=
 bench: export SECRET_KEY := for measuring only, never for a server
@@ -49,6 +49,10 @@ units:
 
 soak: packages-test venv-dev compiled ## Run the proofs with big counts in full
 	PLUSMAIL_SOAK=1 $(PYTEST) -m soak --timeout=7200
+
+screenshots: packages-test venv-dev compiled ## Take the pictures of docs/ anew
+	PICTURES=docs/pictures PICTURES_OF="offer email_forwarding mailboxes sending" \
+		$(PYTEST) tests/browser/test_pages.py
 
 bench: venv-dev compiled ## Measure; ONLY=name runs bench/name.py alone
 	@deploy/bench $(ONLY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
@@ -62,8 +62,17 @@ def _axe(page: Page, rules: list[str] | None) -> Iterator[str]:
         yield f"{'axe in the dark' if rules else 'axe'}: {fault}"
 
 
+def chosen(names: Collection[str]) -> list[str]:
+    """Return which of these pages to look at: all, or the words of PICTURES_OF."""
+    only = os.environ.get("PICTURES_OF", "").split()
+    return [name for name in names if not only or name in only]
+
+
 def _photograph(page: Page, path: str) -> None:
-    """Keep pictures of the page in both lights, wide and as on a telephone."""
+    """Keep pictures of the page in both lights, wide and as on a telephone; for docs/ only one."""
+    if os.environ.get("PICTURES_OF"):
+        page.screenshot(path=f"{path}.png")
+        return
     for light in ("light", "dark"):
         page.emulate_media(color_scheme=light)
         for width, height in (WIDE, (375, 812)):

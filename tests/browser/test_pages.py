@@ -3,7 +3,7 @@
 In Japanese with axe-core, which knows what gets in the way of those who see, hear or move
 otherwise (of Django's own pages of the admin, which are alike, at some; `make soak` at all); in
 English without scripts. With PICTURES=DIRECTORY in the environment the pages are
-also photographed into it.
+also photographed into it; PICTURES_OF names some, of which `make screenshots` takes those of docs/.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User
-from tests.browser.looking import WIDE, seen
+from tests.browser.looking import WIDE, chosen, seen
 from tests.browser.pages import pages
 from tests.browser.scene import Scene, set_scene
 from tests.browser.visitor import Visitor, chromium
@@ -65,8 +65,8 @@ def test_page_is_right_in_every_size_and_light(
             )
             if login:
                 visitor.have_session(sessions[login])
-            for number, (name, way) in enumerate(its.items()):
-                way(visitor, scene)
+            for number, name in enumerate(chosen(its)):
+                its[name](visitor, scene)
                 axe = SOAK or not name.startswith("admin") or number % SOME_OF_THE_ADMIN == 0
                 for fault in [*seen(visitor, name, language, axe=axe), *visitor.trouble()]:
                     faults.setdefault(fault, []).append(name)
