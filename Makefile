@@ -15,6 +15,9 @@ QUICK := and not long
 check test soak screenshots messages: export DJANGO_SETTINGS_MODULE := tests.settings
 # Kept for the other processes, or each would rewrite the assertions of all tests (10 s).
 check test soak: export PYTHONDONTWRITEBYTECODE :=
+soak: export PLUSMAIL_SOAK := 1
+screenshots: export PICTURES := docs/pictures
+screenshots: export PICTURES_OF := offer email_forwarding mailboxes sending
 bench: export SECRET_KEY := for measuring only, never for a server
 bench: export IGNORE_DOTENV := 1
 bench: export DJANGO_SETTINGS_MODULE := plusmail.settings
@@ -48,11 +51,10 @@ units:
 	$(PYTEST) -n 3 --randomly-seed=1 -m "$(UNITS) $(QUICK)"
 
 soak: packages-test venv-dev compiled ## Run the proofs with big counts in full
-	PLUSMAIL_SOAK=1 $(PYTEST) -m soak --timeout=7200
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m soak --timeout=7200
 
 screenshots: packages-test venv-dev compiled ## Take the pictures of docs/ anew
-	PICTURES=docs/pictures PICTURES_OF="offer email_forwarding mailboxes sending" \
-		$(PYTEST) tests/browser/test_pages.py
+	$(PYTEST) -n 2 tests/browser/test_pages.py
 
 bench: venv-dev compiled ## Measure; ONLY=name runs bench/name.py alone
 	@deploy/bench $(ONLY)
