@@ -95,6 +95,7 @@ INSTALLED_APPS = [
     "remotemail",
     "clientsettings",
     "webmail",
+    "bulk",
     "panel",
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
@@ -263,6 +264,15 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "forget accesses to mail of long ago": {
         "task": "remotemail.tasks.prune_mail_accesses",
         "schedule": 24 * 60.0 * 60,
+    },
+    "go on with imports": {
+        "task": "bulk.tasks.look_after_imports",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "forget imports of long ago": {
+        "task": "bulk.tasks.forget_imports",
+        "schedule": 60.0 * 60,
     },
     "put new certificates in place": {
         "task": "accounts.tasks.install_certificates",

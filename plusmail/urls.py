@@ -8,6 +8,7 @@ from django.views.decorators.cache import never_cache
 
 from accounts import languages, switching
 from accounts import views as accounts
+from bulk import views as bulk
 from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
@@ -103,6 +104,10 @@ of_a_domain: list[URLPattern | URLResolver] = [
         client_pages.client_settings_qr,
         name="client_settings_qr",
     ),
+    path("csv/", bulk.csv_home, name="csv_home"),
+    path("csv/accounts.csv", bulk.csv_export, {"kind": "accounts"}, name="csv_accounts"),
+    path("csv/forwards.csv", bulk.csv_export, {"kind": "forwards"}, name="csv_forwards"),
+    path("csv/imports/<int:import_id>/", bulk.csv_import, name="csv_import"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [

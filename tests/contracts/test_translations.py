@@ -16,6 +16,7 @@ CATALOGUES = sorted((ROOT / "locale").glob("*/LC_MESSAGES/*.po"))
 LANGUAGES = {path.parts[-3] for path in CATALOGUES}
 SOURCES = [
     "accounts",
+    "bulk",
     "clientsettings",
     "forwarding",
     "panel",
