@@ -32,6 +32,7 @@ class ManyAccounts:
                 if account.domain_id == domain.pk:
                     account.domain = domain
                     self._own[account.name] = account
+        self._elsewhere = names_elsewhere.among(domain, names)
         keys = [mailbox_key(name) for name in self._own]
         self._leaving = Change.objects.leaving(domain.server, keys)
         self._new: list[Account] = []
@@ -44,7 +45,8 @@ class ManyAccounts:
     def add(self, name: str, *, password_hash: str, **switches: bool) -> None:
         """Add an account; ValidationError says why not. The name and the password were judged."""
         refuse_if_full(self._domain, self._used)
-        names_elsewhere.refuse_taken(self._domain, name)
+        if name in self._elsewhere:
+            names_elsewhere.refuse_taken(self._domain, name)
         if name in self._taken:
             raise ValidationError(NAME_TAKEN_WORDS, code=NAME_TAKEN)
         account = Account(

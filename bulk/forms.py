@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import PageForm
@@ -23,9 +22,9 @@ class UploadForm(PageForm):
         label=_("CSV file"), error_messages={"required": _("Choose a file first.")}
     )
 
-    def clean_file(self) -> UploadedFile:
+    def clean_file(self) -> Any:
         """Refuse a file that is too large before it is read."""
-        file: UploadedFile = self.cleaned_data["file"]
+        file = self.cleaned_data["file"]
         if (file.size or 0) > jobs.MOST_BYTES:
             raise ValidationError(
                 _("The file is larger than %(most)d MB. Import it in parts."),

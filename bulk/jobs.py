@@ -127,12 +127,17 @@ def _do(job: Import, rows: Sequence[ImportRow]) -> None:
         batch = KINDS[job.kind].batch(domain, mine)
         _judge(batch, mine)
         batch.save(by=job.asked_by)
-        for row in mine:
-            row.done = True
-            # It is the account's now; the row keeps nothing secret.
-            row.password_hash = ""
-        fields = ["outcome", "reasons", "done", "password_hash"]
-        ImportRow.objects.bulk_update(mine, fields, batch_size=200)
+        _note_done(job, mine)
+
+
+def _note_done(job: Import, rows: Sequence[ImportRow]) -> None:
+    """Write down what came of rows; what they held that is secret is the accounts' now."""
+    for outcome in Outcome:
+        keys = [row.pk for row in rows if row.outcome == outcome]
+        job.rows.filter(pk__in=keys).update(outcome=outcome, done=True, password_hash="")
+    for row in rows:
+        if row.outcome == Outcome.REFUSED:
+            row.save(update_fields=["reasons"])
 
 
 _FAILED = gettext_noop("This row could not be imported. We will look into it.")

@@ -206,7 +206,8 @@ class Forwards(Kind):
 class _ForwardBatch(Batch):
     def __init__(self, domain: Domain, rows: Sequence[ImportRow]) -> None:
         super().__init__(domain)
-        edits = {}
+        self._understood: dict[int, tuple[str, list[str]]] = {}
+        edits: dict[str, list[str]] = {}
         for row in rows:
             try:
                 local_part, leads = self._read(row)
@@ -230,6 +231,12 @@ class _ForwardBatch(Batch):
 
     def _read(self, row: ImportRow) -> tuple[str, list[str]]:
         """Return the local part that a row is about, "" for the catch-all, and where to lead it."""
+        if row.number not in self._understood:
+            # To judge addresses takes longer than all else about a row, and is not done twice.
+            self._understood[row.number] = self._understand(row)
+        return self._understood[row.number]
+
+    def _understand(self, row: ImportRow) -> tuple[str, list[str]]:
         typed = _part(_only(row, "address"), self.domain)
         local_part = "" if typed in ("", "*") else clean_local_part(typed)
         cells = map(plain, row.cells.get("destination", []))

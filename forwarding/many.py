@@ -36,6 +36,7 @@ class ManyForwards:
         )
         self._hosted = _hosted(edits)
         self._rows = _rows(domain, list(edits))
+        self._near_lists = taken.lists_names_among(domain, edits)
         at = {f"{local}@{domain.name}": self.hosted_form(to) for local, to in edits.items()}
         self._boxes = accounts_by_address({*at, *(to for leads in at.values() for to in leads)})
         self._leaving = Change.objects.leaving(
@@ -65,7 +66,8 @@ class ManyForwards:
         row = self._rows.get(local_part) or ForwardingAddress(
             domain=self._domain, local_part=local_part
         )
-        taken.refuse_lists_name(self._domain, local_part)
+        if local_part in self._near_lists:
+            taken.refuse_lists_name(self._domain, local_part)
         row.check_itself(leads, has_mailbox=row.address in self._boxes)
         self._map.lead(row.address, leads)
         was = tuple(row.leads_to()) if row.pk else ()

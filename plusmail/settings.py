@@ -209,7 +209,7 @@ RECORD_SOURCES = [
     "webmail.sources.webmails",
 ]
 # Each is asked whether an account may have a name of a domain; see accounts.names_elsewhere.
-NAME_RULES = ["forwarding.taken.refuse_lists_name"]
+NAME_RULES = ["forwarding.taken.lists_names"]
 
 # --- Celery ---------------------------------------------------------------
 # The same Redis by the names that each library gives to a Unix socket.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+import time
+from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.test import Client
 from django.utils import translation
-from django.utils.timezone import now, timedelta
+from django.utils.timezone import now
 
 from accounts import passwords
 from accounts.models import Account, Domain
@@ -305,7 +307,7 @@ def one_portion(job: Import, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a worker do one portion."""
     moments = iter([0.0, 0.0, 99.0])
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.time, "monotonic", lambda: next(moments))
+        patch.setattr(time, "monotonic", lambda: next(moments))
         assert not jobs.work(job, seconds=1)
 
 

@@ -15,7 +15,7 @@ from accounts.models import Account, Domain
 from forwarding.addresses import clean_destinations
 from forwarding.many import ManyForwards
 from forwarding.models import ForwardingAddress
-from propagation.models import Change, Need, one_at_a_time
+from propagation.models import Change, ChangeState, Need, one_at_a_time
 from tests import factories
 
 HASH = "{SHA512-CRYPT}$6$rounds=1000$abcdefgh$" + "x" * 86
@@ -43,7 +43,7 @@ def rolled_back() -> Iterator[None]:
 
 def test_many_accounts_come_out_as_single_ones_do(com: Domain, net: Domain) -> None:
     switched, pending = (factories.make_account(com, name) for name in ("switched", "pending"))
-    Change.objects.pending().filter(key=switched.key).end("applied")
+    Change.objects.pending().filter(key=switched.key).end(ChangeState.APPLIED)
     for _block in rolled_back():
         Account.objects.open(domain=com, name="new", password_hash=HASH)
         switched.limit(ftp=True, password_hash=HASH)
