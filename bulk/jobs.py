@@ -27,6 +27,8 @@ from bulk.files import Table, read
 from bulk.kinds import KINDS, Batch
 from bulk.models import WORK, Import, ImportKind, ImportRow, ImportState, Outcome
 from bulk.sealing import new_seed, opened
+from history.acting import Actor, Hand, acting, of_login, present
+from history.models import Entry
 from propagation.models import one_at_a_time
 
 _log = logging.getLogger(__name__)
@@ -75,7 +77,17 @@ def confirm(job: Import, *, by: Any) -> bool:
         if not job.confirm():
             return False
         seed = new_seed() if job.left().filter(generated=True).exists() else ""
-        Import.objects.filter(pk=job.pk).update(asked_by=by, sealed_seed=seed)
+        who = present(by)
+        Import.objects.filter(pk=job.pk).update(
+            asked_by=by, asked_from=who.address, sealed_seed=seed
+        )
+        Entry.objects.note(
+            "csv.import",
+            subject=job.file_name,
+            domain=job.domain.name,
+            values={"kind": job.kind, "rows": job.left().count()},
+            by=by,
+        )
         # A function with a name: where the broker is down, Django says by it what failed.
         transaction.on_commit(lambda: send(job.pk), robust=True)
     return True
@@ -126,8 +138,16 @@ def _do(job: Import, rows: Sequence[ImportRow]) -> None:
         mine = [row for row in rows if row.pk in left]
         batch = KINDS[job.kind].batch(domain, mine)
         _judge(batch, mine)
-        batch.save(by=job.asked_by)
+        with acting(_who(job)):
+            batch.save(by=job.asked_by)
         _note_done(job, mine)
+
+
+def _who(job: Import) -> Actor:
+    """Return who confirmed an import: it is their hand, not the worker's."""
+    if job.asked_by is None:
+        return Actor(Hand.OPERATOR)
+    return of_login(job.asked_by, job.asked_from)
 
 
 def _note_done(job: Import, rows: Sequence[ImportRow]) -> None:

@@ -97,6 +97,7 @@ class Import(models.Model):
         blank=True,
         verbose_name=_("asked for by"),
     )
+    asked_from = models.GenericIPAddressField(_("Internet address"), null=True, blank=True)
     made_at = models.DateTimeField(_("checked"), default=now)
     confirmed_at = models.DateTimeField(_("confirmed"), null=True, blank=True)
     touched_at = models.DateTimeField(_("last worked on"), null=True, blank=True)

@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "django_htmx",
+    "history",
     "propagation",
     "accounts",
     "forwarding",
@@ -112,6 +113,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "history.acting.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -195,6 +197,7 @@ MAILHOST_ROOT = env.str("MAILHOST_ROOT", default="")
 # `init` writes. Empty: the files themselves, below MAILHOST_ROOT (for a web server that is root).
 REMOTE_MAIL_DOORS = env.str("REMOTE_MAIL_DOORS", default="")
 MAIL_ACCESS_DAYS = env.int("MAIL_ACCESS_DAYS", default=365)
+HISTORY_DAYS = env.int("HISTORY_DAYS", default=365)
 TRASH_DAYS = env.int("TRASH_DAYS", default=14)
 WEBMAIL_KEPT_DAYS = env.int("WEBMAIL_KEPT_DAYS", default=14)
 DESTINATIONS_PER_ADDRESS = env.int("DESTINATIONS_PER_ADDRESS", default=20)
@@ -263,6 +266,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "forget accesses to mail of long ago": {
         "task": "remotemail.tasks.prune_mail_accesses",
+        "schedule": 24 * 60.0 * 60,
+    },
+    "forget what was done long ago": {
+        "task": "history.tasks.prune_history",
         "schedule": 24 * 60.0 * 60,
     },
     "go on with imports": {

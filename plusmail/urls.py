@@ -13,6 +13,7 @@ from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
+from panel import history as histories
 from panel import views as panel
 from panel.hosts import client_address
 from quota import fill, mailboxes
@@ -104,6 +105,7 @@ of_a_domain: list[URLPattern | URLResolver] = [
         client_pages.client_settings_qr,
         name="client_settings_qr",
     ),
+    path("history/", histories.history, name="history"),
     path("csv/", bulk.csv_home, name="csv_home"),
     path("csv/accounts.csv", bulk.csv_export, {"kind": "accounts"}, name="csv_accounts"),
     path("csv/forwards.csv", bulk.csv_export, {"kind": "forwards"}, name="csv_forwards"),
@@ -145,6 +147,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         ),
         name="own_password",
     ),
+    path("login/history/", histories.own_history, name="own_history"),
     path("domains/", panel.domains, name="domains"),
     path("domains/<str:domain>/", include(of_a_domain)),
     path("admin/", admin.site.urls),

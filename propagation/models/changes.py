@@ -26,10 +26,13 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
+from history.acting import present
+from history.models import Entry as Told
 from mailhost.records import Entry, HostedDomain, PlanLimits, Record
 from propagation.models.content import Content
 from propagation.models.servers import MailServer, one_at_a_time
 from propagation.prepared import Prepared
+from propagation.told import edit
 
 
 class TooLate(Exception):
@@ -144,9 +147,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
             raise RuntimeError("propose() must share a transaction with its object")
         one_at_a_time()
         key = (after or before or _nothing()).key
-        content = Content.of(after)
+        content, was = Content.of(after), Content.of(before)
         moving = _moving(server=server.pk, key=key)
-        live = _live(moving, otherwise=Content.of(before))
+        live = _live(moving, otherwise=was)
+        _note([(after or before or _nothing(), was, content)], by)
         for replaced in moving:
             if replaced.state == ChangeState.PENDING:
                 group = group or replaced.group
@@ -197,11 +201,14 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Record what is wanted of records that have no open change."""
         delay = timedelta(seconds=settings.PROPAGATION_DELAY)
         made: list[tuple[Change, Proposal]] = []
+        edits = []
         for one in proposals:
             live, content = Content.of(one.before), Content.of(one.after)
             if live != content:
                 record = one.after or one.before or _nothing()
                 made.append((_change(server, record, live, content, delay), one))
+                edits.append((record, live, content))
+        _note(edits, by)
         wanted = {need for _change_, one in made for need in one.needs}
         due = {(need.server_id, need.key): need.due_at for need in self._still_missing(wanted)}
         due |= {(server.pk, change.key): change.due_at for change, _one in made if change.creates}
@@ -400,6 +407,15 @@ def _live(moving: Sequence[Change], *, otherwise: Content) -> Content:
     if newest.state == ChangeState.APPLYING:
         return Content(newest.after, newest.after_secret)
     return Content(newest.before, newest.before_secret)
+
+
+def _note(edits: Iterable[tuple[Record, Content, Content]], by: Any) -> None:
+    """Write edits into the history: of each the record, what it was and what it becomes."""
+    actor = present(by)
+    told = (
+        edit(record.key, _domain_of(record), was, becomes, actor) for record, was, becomes in edits
+    )
+    Told.objects.note_many(one for one in told if one)
 
 
 def _domain_of(record: Record) -> str:

@@ -19,6 +19,7 @@ SOURCES = [
     "bulk",
     "clientsettings",
     "forwarding",
+    "history",
     "panel",
     "plusmail",
     "propagation",

@@ -45,6 +45,7 @@ FOR_EVERYBODY = {
     "logout",
     "choose_language",
     "own_password",
+    "own_history",
     "domains",
 }
 # Open to whoever holds a signed link; tests/forwarding/test_leaving.py has them.
