@@ -86,7 +86,12 @@ class ActorMiddleware:
 
 def of_request(request: HttpRequest) -> Actor:
     """Return who sent a request."""
-    address = import_string(settings.AXES_CLIENT_IP_CALLABLE)(request) or None
+    address = address_of(request)
     if request.user.is_authenticated:
         return of_login(request.user, address)
     return Actor(Hand.VISITOR, address=address)
+
+
+def address_of(request: HttpRequest) -> str | None:
+    """Return the Internet address that a request came from, as the panel knows it."""
+    return import_string(settings.AXES_CLIENT_IP_CALLABLE)(request) or None

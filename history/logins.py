@@ -10,14 +10,14 @@ from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from history.acting import acting, of_login, of_request
+from history.acting import acting, address_of, of_login
 from history.models import Entry
 
 
 @receiver(user_logged_in)
 def note_login(request: HttpRequest, user: Any, **_more: Any) -> None:
-    """Write a login down. A test's has no request of a browser's."""
-    actor = of_login(user, of_request(request).address)
+    """Write a login down."""
+    actor = of_login(user, address_of(request))
     with transaction.atomic(), acting(actor):
         Entry.objects.note("login.in", subject=user.get_username(), login_id=user.pk)
 

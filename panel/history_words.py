@@ -101,11 +101,14 @@ def _of_address(values: dict[str, Any]) -> list[str]:
 def _more_and_fewer(change: dict[str, Any]) -> list[str]:
     """Say which addresses came and went."""
     found = []
-    for text, key, place in ((_("to %s"), "more", 0), (_("no longer to %s"), "fewer", 1)):
+    for text, key, place in (
+        (_("to %(addresses)s"), "more", 0),
+        (_("no longer to %(addresses)s"), "fewer", 1),
+    ):
         if named := change.get(key):
             shown = ", ".join(map(readable_address, named))
             left = change["counts"][place] - len(named)
-            found.append(text % shown + (f" (+{number(left)})" if left else ""))
+            found.append(text % {"addresses": shown} + (f" (+{number(left)})" if left else ""))
     return found
 
 
