@@ -1,6 +1,7 @@
 """Imports of CSV files: 10,000 new accounts, each with a password made here, and 10,000 forwards.
 
-On SQLite, in the worker's own function. Modoboa's import took 54 to 82 ms a row.
+On SQLite, in the worker's own function. Modoboa's import took 54 to 82 ms a row. Then the page of
+the history of a domain with 100,000 entries, through Django's test client.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench._figures import figure, milliseconds, note, quick
+from bench._figures import figure, milliseconds, note, quick, spread
 from bench._panel import panel
 
 if TYPE_CHECKING:
@@ -63,6 +64,30 @@ def bring_in(domain: Domain, kind: str, text: str, count: int, name: str) -> flo
     return seconds
 
 
+def look_back(domain: Domain, entries: int) -> list[float]:
+    """Return the milliseconds of the history's pages: first, middle, of one account."""
+    from django.test import Client
+
+    from history.acting import Actor, Hand
+    from history.models import Entry, entry
+
+    actor = Actor(Hand.CUSTOMER, "bench", "203.0.113.7")
+    Entry.objects.bulk_create(
+        (
+            entry("mailbox.add", f"u{n}@{domain.name}", domain.name, {}, actor)
+            for n in range(entries)
+        ),
+        batch_size=2000,
+    )
+    browser = Client()
+    browser.force_login(domain.customer.user, "django.contrib.auth.backends.ModelBackend")
+    times = []
+    for query in ({}, {"page": str(entries // 100)}, {"q": "u7"}, {"sort": "mailbox"}) * 5:
+        path = f"/domains/{domain.name}/history/"
+        times.append(milliseconds(lambda: browser.get(path, query, headers={"host": "127.0.0.1"})))  # noqa: B023
+    return times
+
+
 def main() -> int:
     """Import both, and print the figures."""
     count = 50 if quick(__doc__ or "") else ROWS
@@ -85,6 +110,7 @@ def main() -> int:
         seconds = bring_in(domain, "forwards", text, count, "import_forwards_10k")
         figure("import_forwards_10k", seconds, "s")
         figure("import_forwards_row", seconds * 1000 / count, "ms")
+        spread("history_page_100k", look_back(domain, 10 * count))
     return 0
 
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from celery import current_task
+from celery import current_app
 from django.conf import settings
 from django.db import models
 from django.http import HttpRequest, HttpResponse
@@ -48,7 +48,7 @@ def present(by: Any = None) -> Actor:
         return known()
     if by is not None:
         return of_login(by)
-    return Actor(Hand.SERVICE if current_task else Hand.OPERATOR)
+    return Actor(Hand.SERVICE if current_app.current_task else Hand.OPERATOR)
 
 
 @contextmanager

@@ -120,6 +120,8 @@ def entry(
 ) -> Entry:
     """Return an entry, not saved yet; see EntryQuerySet.note()."""
     area, _dot, what = kind.partition(".")
+    # Who leaves a mailing list by its link need not show the list's owner from where.
+    hidden = bool(domain) and actor.hand == Hand.VISITOR
     return Entry(
         domain=domain,
         area=area,
@@ -128,6 +130,6 @@ def entry(
         values=values,
         hand=actor.hand,
         actor=actor.name[:320],
-        address=actor.address,
+        address=None if hidden else actor.address,
         login_id=login_id,
     )

@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import Account, Plan
 from accounts.names import readable_address
-from bulk.models import ImportKind
 from history.models import Entry
 from quota.words import bytes_of, number
 
@@ -41,6 +40,10 @@ _DONE: dict[str, Any] = {
     "login.in": gettext_lazy("Logged in"),
     "login.refused": gettext_lazy("Login refused: wrong password"),
     "login.password": gettext_lazy("Password changed"),
+}
+_FILES = {
+    "accounts": gettext_lazy("POP accounts"),
+    "forwards": gettext_lazy("Forwarding addresses"),
 }
 _SIZES = {
     "quota_bytes": gettext_lazy("mailbox size"),
@@ -134,11 +137,9 @@ def _of_domain(values: dict[str, Any]) -> list[str]:
 
 
 def _of_file(values: dict[str, Any]) -> list[str]:
-    if values.get("kind") not in ImportKind.values:
-        return []
     rows = int(values.get("rows", 0))
     count = ngettext("%(count)s row", "%(count)s rows", rows) % {"count": number(rows)}
-    return [f"{ImportKind(values['kind']).label}, {count}"]
+    return [f"{_FILES[values['kind']]}, {count}"]
 
 
 _MORE: dict[str, Callable[[dict[str, Any]], list[str]]] = {

@@ -35,7 +35,7 @@ class User(AbstractUser):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save it, and write a new password down in the same transaction, whoever set it."""
         # As AbstractBaseUser.save() knows it; a hash that is only made anew leaves it empty.
-        renewed = self._password is not None and not self._state.adding
+        renewed = getattr(self, "_password", None) is not None and not self._state.adding
         with transaction.atomic():
             super().save(*args, **kwargs)
             if renewed:

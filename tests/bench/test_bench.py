@@ -43,6 +43,8 @@ FIGURES = {
         "import_forwards_10k_cpu": "s",
         "import_forwards_10k": "s",
         "import_forwards_row": "ms",
+        "history_page_100k": "ms",
+        "history_page_100k_p95": "ms",
     },
     "panel": {
         "list_50_at_10": "ms",

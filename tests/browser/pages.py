@@ -256,6 +256,8 @@ WAYS: dict[str, dict[str, Way]] = {
         "archive-job-waiting": opens(f"{COM}/archives/jobs/{{scene.jobs[waiting]}}/"),
         "remote-searched": opens(f"{COM}/users/{{scene.tanaka.pk}}/mail/?q=zzz"),
         "remote-deletion": remote_deletion,
+        "history-none": opens(f"{COM}/history/?q=zzz"),
+        "history-of-one": opens(f"{COM}/history/?q=tanaka&sort=mailbox"),
         "csv-refused": file_refused,
         "csv-import-refused-rows": opens(
             f"{COM}/csv/imports/{{scene.objects[import_id]}}/?q=refused"

@@ -21,6 +21,7 @@ from forwarding.models import ForwardingAddress, MailingList
 from history import tasks
 from history.acting import Actor, Hand, acting, present
 from history.models import Entry, entry
+from mailhost.lists.leaving import token
 from panel.history_words import words
 from propagation.cancel import cancel
 from tests import factories
@@ -221,6 +222,26 @@ def test_logins_and_passwords_of_the_panel_are_told_to_their_owner(cast: Cast) -
     assert "Password changed" in page
     assert "sakura" not in flat(logged_in(cast.wakaba.user).get(OWN).text.replace("wakaba", ""))
     assert "Logged in" not in flat(logged_in(cast.sakura.user).get(PAGE).text)
+
+
+def test_guessing_does_not_fill_the_history(cast: Cast) -> None:
+    wrong = {"username": "sakura", "password": "wrong"}
+    for address in ("198.51.100.9", "198.51.100.9", "203.0.113.7"):
+        browser().post("/login/", wrong, REMOTE_ADDR=address)
+    assert sorted(Entry.objects.values_list("address", flat=True)) == [
+        "198.51.100.9",
+        "203.0.113.7",
+    ]
+
+
+def test_member_who_leaves_a_list_does_not_show_from_where(com: Domain) -> None:
+    club = factories.make_list(com, "club", "a@example.org", "b@example.org")
+    factories.settle()
+    link = f"/leave/{club.pk}/{token(club.leave_key, 'a@example.org')}"
+    browser().post(link, {"leave": "1"}, REMOTE_ADDR="198.51.100.9")
+    latest = Entry.objects.latest("pk")
+    assert words(latest) == "Mailing list changed: 1 member removed"
+    assert (latest.hand, latest.actor, latest.address) == ("visitor", "", None)
 
 
 def test_hash_that_is_only_made_anew_is_no_change(cast: Cast) -> None:
