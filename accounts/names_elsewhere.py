@@ -1,14 +1,13 @@
 """Names that something else than an account has, as the apps above know them.
 
-`accounts` never knows those apps. Each names a function in settings.NAME_RULES (dotted paths)
-that takes a domain and a name, and raises ValidationError where no account may have it.
+`accounts` never knows those apps. Each names a Rule in settings.NAME_RULES (dotted paths).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -17,7 +16,15 @@ from django.utils.module_loading import import_string
 if TYPE_CHECKING:
     from accounts.models import Domain
 
-Rule = Callable[["Domain", str], None]
+
+class Rule(Protocol):
+    """What an app knows of names."""
+
+    def refuse(self, domain: Domain, name: str) -> None:
+        """Raise ValidationError where no account may have this name of the domain."""
+
+    def among(self, domain: Domain, names: Collection[str]) -> set[str]:
+        """Return which of these refuse() may refuse: the others need not be asked about."""
 
 
 @cache
@@ -25,10 +32,15 @@ def _rules() -> list[Rule]:
     return [import_string(path) for path in settings.NAME_RULES]
 
 
+def among(domain: Domain, names: Collection[str]) -> set[str]:
+    """Return which of these names refuse_taken() may refuse; all others it does not."""
+    return {name for rule in _rules() for name in rule.among(domain, names)}
+
+
 def refuse_taken(domain: Domain, name: str) -> None:
     """Raise ValidationError of the field `name` where something else has the address."""
     for rule in _rules():
         try:
-            rule(domain, name)
+            rule.refuse(domain, name)
         except ValidationError as error:
             raise ValidationError({"name": error}) from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,13 +22,15 @@ from django.utils.translation import gettext as _
 from accounts.models import Account, DeletedAccount, Domain
 from accounts.names import readable_address
 from mailhost.records import list_addresses
-from propagation.models import Change
+from propagation.models import Change, parts
 
 MAX_STEPS = 10
 MAX_ADDRESSES = 1000
 # Past this an edit is refused before it costs more: its own addresses and those they reach.
 # A member of several full lists brings all their members with it.
 MOST_LOADED = 10 * MAX_ADDRESSES
+# The same for all edits of one file together.
+MOST_LOADED_AT_ONCE = 50 * MOST_LOADED
 # What a list's name is followed by in the address of its bounces.
 BOUNCES = list_addresses("@")[1].removesuffix("@")
 # Addresses that every domain has (RFC 2142); unless led elsewhere they reach the fixed account.
@@ -197,11 +199,13 @@ def load(
     *,
     instead: Mapping[str, Stop] | None = None,
     steps: int = 0,
+    most: int = MOST_LOADED,
 ) -> RouteMap:
     """Load what stands at `addresses`, and at what they lead to, `steps` levels deep.
 
-    0 stands for as deep as a rule can matter. `instead` holds addresses as an edit is
-    about to make them; End.NOWHERE: nothing of their own.
+    0 stands for as deep as a rule can matter; more than `most` addresses are refused.
+    `instead` holds addresses as an edit is about to make them; End.NOWHERE: nothing of
+    their own.
     """
     instead = instead or {}
     found = RouteMap()
@@ -209,7 +213,7 @@ def load(
     for _level in range(steps or MAX_STEPS + 2):
         if not fresh:
             break
-        if len(found.stops) + len(fresh) > MOST_LOADED:
+        if len(found.stops) + len(fresh) > most:
             raise _too_wide()
         found.stops |= _stops(fresh, instead)
         fresh = {
@@ -387,12 +391,15 @@ def leading_to(address: str, customer_id: int) -> set[str]:
             break
         seen |= fresh
         if len(seen) > MAX_ADDRESSES:
-            raise ValidationError(
-                _("More than %(most)s of your addresses lead here.")
-                % {"most": f"{MAX_ADDRESSES:,}"},
-                code="above",
-            )
+            raise _too_many_above()
     return seen
+
+
+def _too_many_above() -> ValidationError:
+    return ValidationError(
+        _("More than %(most)s of your addresses lead here.") % {"most": f"{MAX_ADDRESSES:,}"},
+        code="above",
+    )
 
 
 def _falling_to(catch_all: str, destinations: Any) -> set[str]:
@@ -420,6 +427,14 @@ def check(
     instead = {address: Stop(end, leads)}
     above = leading_to(address, customer_id)
     routes = load({address, *above}, instead=instead)
+    _judge(address, above, routes, customer_id)
+
+
+def _judge(address: str, above: set[str], routes: RouteMap, customer_id: int) -> None:
+    """Raise ValidationError where `routes`, an edit of `address` taken in, breaks a rule.
+
+    `above` are the customer's addresses that lead to it.
+    """
     if loop := routes.loop_from(address):
         raise _circle(loop, address, routes, customer_id)
     known: dict[str, int] = {}
@@ -435,6 +450,83 @@ def check(
     for start in {address, *above}:
         if start.partition("@")[0] in ALWAYS and not routes.arrives_without_a_list(start):
             raise _duty(start, routes)
+
+
+class ManyEdits:
+    """The map around many addresses that one customer edits at once, loaded in few queries.
+
+    It takes one edit in after the other, each judged as check() would after those before it.
+    Not for a catch-all, which changes what stands at other names.
+    """
+
+    def __init__(self, edits: Mapping[str, Iterable[str]], *, customer_id: int) -> None:
+        """Take the addresses that are to be led, and where to, in lower case."""
+        self._customer = customer_id
+        self._named_by: dict[str, set[str]] = defaultdict(set)
+        self._leads: dict[str, set[str]] = defaultdict(set)
+        above = self._load_above(set(edits))
+        new = {onward for leads in edits.values() for onward in leads}
+        self._routes = load({*edits, *new, *above}, most=MOST_LOADED_AT_ONCE)
+
+    def lead(self, address: str, destinations: Iterable[str]) -> None:
+        """Let `address` lead there from now on, or raise ValidationError as check() does."""
+        leads = tuple(to.lower() for to in destinations)
+        above = self._above(address)
+        stops = self._routes.stops
+        was = stops[address]
+        stops[address] = Stop(End.FORWARD, leads, self._customer)
+        try:
+            _judge(address, above, self._routes, self._customer)
+        except ValidationError:
+            stops[address] = was
+            raise
+        for to in self._leads.pop(address, set()):
+            self._named_by[to].discard(address)
+        for to in leads:
+            self._note(address, to)
+
+    def _note(self, address: str, to: str) -> None:
+        self._named_by[to].add(address)
+        self._leads[address].add(to)
+
+    def _load_above(self, fresh: set[str]) -> set[str]:
+        """Find all of the customer's addresses that lead to these, and which names which."""
+        seen: set[str] = set()
+        for _level in range(MAX_STEPS + 2):
+            if not fresh or len(seen) > MOST_LOADED_AT_ONCE:
+                break
+            seen |= fresh
+            found = {edge for some in parts(list(fresh)) for edge in self._edges(some)}
+            for address, to in found:
+                self._note(address, to)
+            fresh = {address for address, _to in found} - seen
+        return seen
+
+    def _edges(self, fresh: list[str]) -> Iterator[tuple[str, str]]:
+        """Yield which of the customer's addresses names which of these."""
+        forwards = _model("Destination").filter(
+            forwarding__domain__customer=self._customer, lowered__in=fresh
+        )
+        members = _model("Member").filter(
+            mailing_list__domain__customer=self._customer, left_at=None, lowered__in=fresh
+        )
+        for rows, at in ((forwards, "forwarding"), (members, "mailing_list")):
+            named = rows.values_list(f"{at}__local_part", f"{at}__domain__name", "lowered")
+            for local, domain, to in named:
+                yield f"{local}@{domain}", to
+
+    def _above(self, address: str) -> set[str]:
+        """Return what leading_to() would."""
+        seen: set[str] = set()
+        fresh = {address}
+        for _level in range(MAX_STEPS + 2):
+            fresh = {by for to in fresh for by in self._named_by.get(to, ())} - seen - {address}
+            if not fresh:
+                break
+            seen |= fresh
+            if len(seen) > MAX_ADDRESSES:
+                raise _too_many_above()
+        return seen
 
 
 def _duty(start: str, routes: RouteMap) -> ValidationError:

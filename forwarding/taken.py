@@ -7,6 +7,7 @@ Called under the lock of every edit.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.apps import apps
@@ -46,6 +47,28 @@ def refuse_lists_name(domain: Domain, local_part: str) -> None:
             "Choose another name."
         )
     raise ValidationError(words % values, code="list")
+
+
+def lists_names_among(domain: Domain, names: Collection[str]) -> set[str]:
+    """Return which of these names a list may have; of the others none has one."""
+    lists = apps.get_model("forwarding", "MailingList")._default_manager.filter(domain=domain)
+    taken = set(lists.values_list("local_part", flat=True))
+    return {name for name in names if {name, name.removesuffix(routes.BOUNCES)} & taken}
+
+
+class ListsNames:
+    """The names of lists, as accounts.names_elsewhere asks about them."""
+
+    def refuse(self, domain: Domain, name: str) -> None:
+        """Raise ValidationError where a list has this name."""
+        refuse_lists_name(domain, name)
+
+    def among(self, domain: Domain, names: Collection[str]) -> set[str]:
+        """Return which of these names a list may have."""
+        return lists_names_among(domain, names)
+
+
+lists_names = ListsNames()
 
 
 def refuse_for_list(domain: Domain, local_part: str) -> None:

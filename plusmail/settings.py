@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "django_htmx",
+    "history",
     "propagation",
     "accounts",
     "forwarding",
@@ -95,6 +96,7 @@ INSTALLED_APPS = [
     "remotemail",
     "clientsettings",
     "webmail",
+    "bulk",
     "panel",
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
@@ -111,6 +113,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "history.acting.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -194,6 +197,7 @@ MAILHOST_ROOT = env.str("MAILHOST_ROOT", default="")
 # `init` writes. Empty: the files themselves, below MAILHOST_ROOT (for a web server that is root).
 REMOTE_MAIL_DOORS = env.str("REMOTE_MAIL_DOORS", default="")
 MAIL_ACCESS_DAYS = env.int("MAIL_ACCESS_DAYS", default=365)
+HISTORY_DAYS = env.int("HISTORY_DAYS", default=365)
 TRASH_DAYS = env.int("TRASH_DAYS", default=14)
 WEBMAIL_KEPT_DAYS = env.int("WEBMAIL_KEPT_DAYS", default=14)
 DESTINATIONS_PER_ADDRESS = env.int("DESTINATIONS_PER_ADDRESS", default=20)
@@ -208,7 +212,7 @@ RECORD_SOURCES = [
     "webmail.sources.webmails",
 ]
 # Each is asked whether an account may have a name of a domain; see accounts.names_elsewhere.
-NAME_RULES = ["forwarding.taken.refuse_lists_name"]
+NAME_RULES = ["forwarding.taken.lists_names"]
 
 # --- Celery ---------------------------------------------------------------
 # The same Redis by the names that each library gives to a Unix socket.
@@ -263,6 +267,19 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "forget accesses to mail of long ago": {
         "task": "remotemail.tasks.prune_mail_accesses",
         "schedule": 24 * 60.0 * 60,
+    },
+    "forget what was done long ago": {
+        "task": "history.tasks.prune_history",
+        "schedule": 24 * 60.0 * 60,
+    },
+    "go on with imports": {
+        "task": "bulk.tasks.look_after_imports",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "forget imports of long ago": {
+        "task": "bulk.tasks.forget_imports",
+        "schedule": 60.0 * 60,
     },
     "put new certificates in place": {
         "task": "accounts.tasks.install_certificates",

@@ -8,10 +8,12 @@ from django.views.decorators.cache import never_cache
 
 from accounts import languages, switching
 from accounts import views as accounts
+from bulk import views as bulk
 from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
+from panel import history as histories
 from panel import views as panel
 from panel.hosts import client_address
 from quota import fill, mailboxes
@@ -103,6 +105,11 @@ of_a_domain: list[URLPattern | URLResolver] = [
         client_pages.client_settings_qr,
         name="client_settings_qr",
     ),
+    path("history/", histories.history, name="history"),
+    path("csv/", bulk.csv_home, name="csv_home"),
+    path("csv/accounts.csv", bulk.csv_export, {"kind": "accounts"}, name="csv_accounts"),
+    path("csv/forwards.csv", bulk.csv_export, {"kind": "forwards"}, name="csv_forwards"),
+    path("csv/imports/<int:import_id>/", bulk.csv_import, name="csv_import"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -140,6 +147,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         ),
         name="own_password",
     ),
+    path("login/history/", histories.own_history, name="own_history"),
     path("domains/", panel.domains, name="domains"),
     path("domains/<str:domain>/", include(of_a_domain)),
     path("admin/", admin.site.urls),

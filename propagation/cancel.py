@@ -5,8 +5,11 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from history.acting import present
+from history.models import Entry
 from propagation.models import Change, ChangeState, TooLate, one_at_a_time
 from propagation.sources import source_of, sources
+from propagation.told import taken_back
 
 
 def with_dependents(changes: Iterable[Change]) -> list[Change]:
@@ -40,6 +43,9 @@ def cancel(changes: Iterable[Change]) -> list[Change]:
         for change in doomed:
             if not Change.objects.pending().filter(pk=change.pk).end(ChangeState.CANCELLED):
                 raise TooLate
+        actor = present()
+        told = [taken_back(change.key, change.domain, actor) for change in doomed]
+        Entry.objects.note_many(entry for entry in told if entry)
         for change in doomed:
             source_of(change.key).restore(change)
         for change in doomed:

@@ -47,6 +47,7 @@ _wanted = {
     "PROFILE_CERTIFICATE": "",
     "PROFILE_KEY": "",
     "MAIL_ACCESS_DAYS": "365",
+    "HISTORY_DAYS": "365",
     "TRASH_DAYS": "14",
     "WEBMAIL_URL": "http://{domain}/webmail/",
     "WEBMAIL_KEPT_DAYS": "14",

@@ -179,16 +179,8 @@ class Account(Switches, OwnLimits):
 
     def _find_room(self) -> None:
         """Raise ValidationError at the plan's limit; two requests cannot share the last place."""
-        [used], limit = _count(domain=self.domain_id), self.domain.plan.account_limit
-        if used >= limit:
-            raise ValidationError(
-                _(
-                    "%(used)d of %(limit)d accounts are in use. Delete one first, or ask us for "
-                    "more."
-                )
-                % {"used": used, "limit": limit},
-                code="full",
-            )
+        [used] = _count(domain=self.domain_id)
+        refuse_if_full(self.domain, used)
 
     def propose(self, *, before: Mailbox | None, by: Any, group: uuid.UUID | None = None) -> None:
         """Tell the mail server what this account is from now on."""
@@ -276,9 +268,7 @@ class Account(Switches, OwnLimits):
     def refuse_if_leaving(self) -> None:
         """Raise ValidationError while the account is being deleted."""
         if Change.objects.open().removals().of(self.server_id, [self.key]).exists():
-            raise ValidationError(
-                _("This account is being deleted. Take the deletion back first."), code="leaving"
-            )
+            refuse_leaving()
 
     def _locked(self) -> Account:
         """Return this account as it is in the database, safe from other edits."""
@@ -287,6 +277,24 @@ class Account(Switches, OwnLimits):
         if found is None:
             raise ValidationError(_("This account no longer exists."), code="gone")
         return found
+
+
+def refuse_if_full(domain: Domain, used: int) -> None:
+    """Raise ValidationError where a domain has as many accounts as its plan allows."""
+    limit = domain.plan.account_limit
+    if used >= limit:
+        raise ValidationError(
+            _("%(used)d of %(limit)d accounts are in use. Delete one first, or ask us for more.")
+            % {"used": used, "limit": limit},
+            code="full",
+        )
+
+
+def refuse_leaving() -> None:
+    """Raise ValidationError of an account that is being deleted."""
+    raise ValidationError(
+        _("This account is being deleted. Take the deletion back first."), code="leaving"
+    )
 
 
 @Prepared

@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
+from history.models import Entry
 from mailhost import grammar
 from mailhost.records import PlanLimits
 from propagation.models import Change, MailServer, one_at_a_time
@@ -30,6 +31,15 @@ class User(AbstractUser):
     class Meta:
         verbose_name = gettext_lazy("login")
         verbose_name_plural = gettext_lazy("logins")
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it, and write a new password down in the same transaction, whoever set it."""
+        # As AbstractBaseUser.save() knows it; a hash that is only made anew leaves it empty.
+        renewed = getattr(self, "_password", None) is not None and not self._state.adding
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if renewed:
+                Entry.objects.note("login.password", subject=self.username, login_id=self.pk)
 
 
 class PlanQuerySet(models.QuerySet["Plan"]):

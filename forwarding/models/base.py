@@ -8,7 +8,7 @@ same moment could close a circle, or take one name, together.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ from django.utils.functional import Promise
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy
 
-from accounts.models import Domain, accounts_by_address
+from accounts.models import Account, Domain, accounts_by_address
 from accounts.names import readable_domain
 from forwarding import routes
 from mailhost.records import Record
@@ -115,13 +115,17 @@ class AtAnAddress(models.Model):
         """
         customer = self.domain.customer_id
         own = dict(Domain.objects.filter(customer=customer).values_list("name", "server_id"))
-        needs = [(self.domain.server_id, f"domain:{self.domain.name}")]
         near = [to for to in leads_to if to.rpartition("@")[2] in own]
-        needs += [
-            (account.server_id, account.key)
-            for account in accounts_by_address(near).values()
-            if account.domain.customer_id == customer
-        ]
+        return self.needs(near, own=own, boxes=accounts_by_address(near))
+
+    def needs(
+        self, leads_to: Iterable[str], *, own: Mapping[str, int], boxes: Mapping[str, Account]
+    ) -> list[tuple[int, str]]:
+        """Name them where it is known which domains the customer has, each with its server's id,
+        and which accounts there are at these addresses."""
+        near = [to for to in leads_to if to.rpartition("@")[2] in own]
+        needs = [(self.domain.server_id, f"domain:{self.domain.name}")]
+        needs += [(boxes[to].server_id, boxes[to].key) for to in near if to in boxes]
         needs += [
             (own[to.rpartition("@")[2]], f"{kind}:{to}")
             for to in near

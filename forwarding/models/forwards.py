@@ -155,9 +155,19 @@ class ForwardingAddress(AtAnAddress):
 
     def _check(self, destinations: list[str]) -> None:
         """Raise ValidationError unless this address may lead to these destinations."""
-        domain = self.domain
         if not self.is_catch_all:
-            taken.refuse_lists_name(domain, self.local_part)
+            taken.refuse_lists_name(self.domain, self.local_part)
+        copies = self.address in destinations
+        has_mailbox = copies and bool(accounts_by_address([self.address]))
+        self.check_itself(destinations, has_mailbox=has_mailbox)
+        routes.check(self.address, destinations, customer_id=self.domain.customer_id)
+
+    def check_itself(self, destinations: list[str], *, has_mailbox: bool) -> None:
+        """Raise ValidationError for what the address may never lead to, wherever others lead.
+
+        `has_mailbox` says whether there is one of the same address.
+        """
+        domain = self.domain
         fixed_elsewhere = domain.fixed_account.domain_id != domain.pk
         if self.address == domain.fixed_address:
             if fixed_elsewhere:
@@ -171,7 +181,7 @@ class ForwardingAddress(AtAnAddress):
                     _("Keep a copy in the mailbox: our notices to you arrive there."),
                     code="fixed_copy",
                 )
-        if self.address in destinations and not accounts_by_address([self.address]):
+        if self.address in destinations and not has_mailbox:
             raise ValidationError(
                 _("There is no mailbox %(address)s in which a copy could stay.")
                 % {"address": self.address},
@@ -182,7 +192,6 @@ class ForwardingAddress(AtAnAddress):
                 _("This leads only to its own mailbox, as it does without forwarding."),
                 code="only_self",
             )
-        routes.check(self.address, destinations, customer_id=domain.customer_id)
 
     def _put(self, destinations: list[str]) -> None:
         """Write the row and its destinations."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,10 +26,13 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
+from history.acting import present
+from history.models import Entry as Told
 from mailhost.records import Entry, HostedDomain, PlanLimits, Record
 from propagation.models.content import Content
 from propagation.models.servers import MailServer, one_at_a_time
 from propagation.prepared import Prepared
+from propagation.told import edit
 
 
 class TooLate(Exception):
@@ -54,6 +58,20 @@ class Cause(models.TextChoices):
         _("With what the mail server still does, mail would go round in a circle."),
     )
     REFUSED = "refused", _("The mail server refuses this change. We will look into it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One edit among many: see ChangeQuerySet.propose()."""
+
+    before: Record | None
+    after: Record | None
+    needs: Sequence[tuple[int, str]] = ()
+
+    @property
+    def key(self) -> str:
+        """The key of the record that it is about."""
+        return (self.after or self.before or _nothing()).key
 
 
 OPEN = [ChangeState.PENDING, ChangeState.APPLYING]
@@ -129,9 +147,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
             raise RuntimeError("propose() must share a transaction with its object")
         one_at_a_time()
         key = (after or before or _nothing()).key
-        content = Content.of(after)
+        content, was = Content.of(after), Content.of(before)
         moving = _moving(server=server.pk, key=key)
-        live = _live(moving, otherwise=Content.of(before))
+        live = _live(moving, otherwise=was)
+        _note([(after or before or _nothing(), was, content)], by)
         for replaced in moving:
             if replaced.state == ChangeState.PENDING:
                 group = group or replaced.group
@@ -151,6 +170,65 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         )
         self._wait_for(change)
         return change
+
+    def propose_many(
+        self, server: MailServer, proposals: Sequence[Proposal], *, by: Any = None
+    ) -> None:
+        """Do what propose() does for edits of as many records, in a few queries for all.
+
+        A record that has an open change already goes the slow way, after the others.
+        """
+        if not transaction.get_connection().in_atomic_block:
+            raise RuntimeError("propose_many() must share a transaction with its objects")
+        one_at_a_time()
+        moving = self._moving_among(server, [proposal.key for proposal in proposals])
+        fresh = [proposal for proposal in proposals if proposal.key not in moving]
+        self._propose_fresh(server, fresh, by)
+        for one in proposals:
+            if one.key in moving:
+                self.propose(server, before=one.before, after=one.after, by=by, needs=one.needs)
+
+    def _moving_among(self, server: MailServer, keys: list[str]) -> set[str]:
+        """Return which of these records have an open change."""
+        open_changes = self.open().filter(server=server)
+        return {
+            key
+            for some in parts(keys)
+            for key in open_changes.filter(key__in=some).values_list("key", flat=True)
+        }
+
+    def _propose_fresh(self, server: MailServer, proposals: Sequence[Proposal], by: Any) -> None:
+        """Record what is wanted of records that have no open change."""
+        delay = timedelta(seconds=settings.PROPAGATION_DELAY)
+        made: list[tuple[Change, Proposal]] = []
+        edits = []
+        for one in proposals:
+            live, content = Content.of(one.before), Content.of(one.after)
+            if live != content:
+                record = one.after or one.before or _nothing()
+                made.append((_change(server, record, live, content, delay), one))
+                edits.append((record, live, content))
+        _note(edits, by)
+        wanted = {need for _change_, one in made for need in one.needs}
+        due = {(need.server_id, need.key): need.due_at for need in self._still_missing(wanted)}
+        due |= {(server.pk, change.key): change.due_at for change, _one in made if change.creates}
+        needs = []
+        for change, one in made:
+            missing = {need for need in one.needs if need in due} - {(server.pk, change.key)}
+            change.made_by = by
+            change.due_at = max([change.due_at, *(due[need] for need in missing)])
+            needs += [Need(change=change, server_id=at, key=key) for at, key in missing]
+        changes = [change for change, _one in made]
+        self.bulk_create(changes, batch_size=500)
+        Need.objects.bulk_create(needs, batch_size=500)
+        created = [change for change in changes if change.creates]
+        for some in parts(created):
+            keys = {change.key for change in some}
+            needing = self.pending().filter(needs__server=server, needs__key__in=keys)
+            awaited = set(needing.values_list("needs__key", flat=True))
+            for change in some:
+                if change.key in awaited:
+                    self._wait_for(change)
 
     def mend(
         self, server: MailServer, wishes: Iterable[tuple[Record | None, Record | None]]
@@ -329,6 +407,15 @@ def _live(moving: Sequence[Change], *, otherwise: Content) -> Content:
     if newest.state == ChangeState.APPLYING:
         return Content(newest.after, newest.after_secret)
     return Content(newest.before, newest.before_secret)
+
+
+def _note(edits: Iterable[tuple[Record, Content, Content]], by: Any) -> None:
+    """Write edits into the history: of each the record, what it was and what it becomes."""
+    actor = present(by)
+    told = (
+        edit(record.key, _domain_of(record), was, becomes, actor) for record, was, becomes in edits
+    )
+    Told.objects.note_many(one for one in told if one)
 
 
 def _domain_of(record: Record) -> str:

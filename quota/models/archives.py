@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts.models import Account, Domain
 from accounts.names import readable_address
+from history.models import Entry
 from propagation.models import MailServer
 from quota.models.usage import FULL, MailboxUsage
 
@@ -343,6 +344,12 @@ class ArchiveJobQuerySet(models.QuerySet["ArchiveJob"]):
         try:
             with transaction.atomic():
                 job.save(force_insert=True)
+                Entry.objects.note(
+                    f"archive.{job.kind}",
+                    subject=f"{job.account_name}@{job.domain.name}",
+                    domain=job.domain.name,
+                    by=job.asked_by,
+                )
         except IntegrityError:
             raise ValidationError(
                 _("Something is being done with it already. Please wait until that has ended."),

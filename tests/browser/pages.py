@@ -14,6 +14,7 @@ from django.apps import apps
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from playwright.sync_api import FilePayload
 
 from accounts.models import User
 from tests.browser.scene import LONG, LONG_NAME, Scene
@@ -32,6 +33,7 @@ NO_PAGES = {
     "admin:quota_archiverun_run_now",
     *("autoconfig", "autoconfig_well_known", "autodiscover"),
     *("apple_profile", "client_settings_qr"),
+    *("csv_accounts", "csv_forwards"),
 }
 # Django's own, the same for all that the admin lists: they are looked at once, for the first.
 ONCE = ("_history", "_delete")
@@ -166,6 +168,19 @@ def remote_deletion(visitor: Visitor, scene: Scene) -> None:
     visitor.page.wait_for_selector("input[name=sure]", state="attached")
 
 
+# CSV files
+
+
+def file_refused(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/csv/")
+    visitor.page.check("input[name=kind][value=forwards]")
+    content = "氏名,電話\n田中,03\n".encode()
+    file: FilePayload = {"name": "x.csv", "mimeType": "text/csv", "buffer": content}
+    visitor.page.set_input_files("#file", file)
+    visitor.page.click("#upload .actions button")
+    visitor.page.wait_for_selector("#file-error")
+
+
 # Mail programs
 
 
@@ -242,6 +257,14 @@ WAYS: dict[str, dict[str, Way]] = {
         "archive-job-waiting": opens(f"{COM}/archives/jobs/{{scene.jobs[waiting]}}/"),
         "remote-searched": opens(f"{COM}/users/{{scene.tanaka.pk}}/mail/?q=zzz"),
         "remote-deletion": remote_deletion,
+        "history-none": opens(f"{COM}/history/?q=zzz"),
+        "history-of-one": opens(f"{COM}/history/?q=tanaka&sort=mailbox"),
+        "csv-refused": file_refused,
+        "csv-import-refused-rows": opens(
+            f"{COM}/csv/imports/{{scene.objects[import_id]}}/?q=refused"
+        ),
+        "csv-import-running": opens(f"{COM}/csv/imports/{{scene.imports[running]}}/"),
+        "csv-import-done": opens(f"{COM}/csv/imports/{{scene.imports[done]}}/"),
         "settings-refused": opens(f"{COM}/settings/?address=nobody"),
         "settings-steps": all_steps_open,
         "settings-several": opens(f"{COM}/settings/sales/"),
@@ -251,6 +274,7 @@ WAYS: dict[str, dict[str, Way]] = {
     },
     "wakaba": {
         "managed-users": opens("/domains/managed.example/users/"),
+        "managed-csv": opens("/domains/managed.example/csv/"),
         "403": opens("/domains/managed.example/users/{scene.managed.pk}/delete/"),
     },
     "operator": {

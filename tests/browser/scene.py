@@ -16,6 +16,8 @@ from django.db import models
 from django.utils.timezone import localdate, now
 
 from accounts.models import Account, Domain
+from bulk import jobs as imports
+from bulk.models import ImportKind, ImportState
 from forwarding import removal
 from forwarding.models import ForwardingAddress, MailingList, Member
 from mailhost.host import Status
@@ -67,6 +69,7 @@ class Scene:
     jobs: dict[JobState, int]
     hostile: dict[str, int]  # numbers in the archive
     managed: Account  # of a plan whose customers add and delete no accounts
+    imports: dict[ImportState, int]
     link: str  # by which a member leaves the mailing list
 
     def first(self, model: type[models.Model]) -> Any:
@@ -97,7 +100,10 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     # For longer than a slow machine takes to look at all pages.
     MailServer.objects.update(seen_at=now() + timedelta(hours=1), trouble="")
     leaver = token(club.leave_key, "kaiin001@outside.example")
-    return Scene(cast, tanaka, objects, jobs, hostile, managed, f"/leave/{club.pk}/{leaver}")
+    imported = _imports(tanaka.domain)
+    objects["import_id"] = imported[ImportState.CHECKED]
+    link = f"/leave/{club.pk}/{leaver}"
+    return Scene(cast, tanaka, objects, jobs, hostile, managed, imported, link)
 
 
 def _live_rows(cast: Cast) -> Account:
@@ -158,6 +164,32 @@ def _changes(cast: Cast, tanaka: Account, suzuki: Account) -> None:
     factories.make_account(cast.com, "sato")
     factories.make_forward(cast.com, "wait", "sato@example.com")
     removal.delete_account(suzuki)
+
+
+def _imports(domain: Domain) -> dict[ImportState, int]:
+    """Have files imported: one that was only checked, one under way, and one that is done."""
+    made = {}
+    accounts = "name,password,memo\nyoshida,,x\nroot,,y\ntanaka,,z\n"
+    forwards = (
+        "address,destination,destination\n"
+        f"{'n' * 64},{'n' * 64}@{LONG},a@outside.example\n"
+        "sales,tanaka@example.com,suzuki@example.com\nlong,b@outside.example,\n"
+        f"{'very-wrong-' * 20}@{LONG},a@outside.example,\n"
+    )
+    for state, kind, text in (
+        (ImportState.DONE, ImportKind.ACCOUNTS, accounts),
+        (ImportState.RUNNING, ImportKind.FORWARDS, forwards),
+        (ImportState.CHECKED, ImportKind.FORWARDS, forwards),
+    ):
+        name = f"{'とても長い名前の' * 8}.csv"
+        job = imports.check(domain, kind, text.encode(), file_name=name, by=domain.customer.user)
+        if state != ImportState.CHECKED:
+            imports.confirm(job, by=domain.customer.user)
+            job.refresh_from_db()
+        if state == ImportState.DONE:
+            imports.work(job, seconds=600)
+        made[state] = job.pk
+    return made
 
 
 def _figures(tanaka: Account) -> None:

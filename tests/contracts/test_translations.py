@@ -16,8 +16,10 @@ CATALOGUES = sorted((ROOT / "locale").glob("*/LC_MESSAGES/*.po"))
 LANGUAGES = {path.parts[-3] for path in CATALOGUES}
 SOURCES = [
     "accounts",
+    "bulk",
     "clientsettings",
     "forwarding",
+    "history",
     "panel",
     "plusmail",
     "propagation",

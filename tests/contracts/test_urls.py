@@ -14,6 +14,8 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from bulk import jobs
+from bulk.models import ImportKind
 from propagation.models import Change
 from quota.models import ArchiveJob, JobKind
 from tests import factories
@@ -43,6 +45,7 @@ FOR_EVERYBODY = {
     "logout",
     "choose_language",
     "own_password",
+    "own_history",
     "domains",
 }
 # Open to whoever holds a signed link; tests/forwarding/test_leaving.py has them.
@@ -130,6 +133,13 @@ def sakuras(cast: Cast, homes: Path) -> dict[str, object]:
         "number": 1,
         "job_id": ArchiveJob.objects.ask(
             domain=cast.com, kind=JobKind.DELETE, archive=archive, account_name="tanaka"
+        ).pk,
+        "import_id": jobs.check(
+            cast.com,
+            ImportKind.FORWARDS,
+            b"address,destination\nimported,x@example.org\n",
+            file_name="list.csv",
+            by=None,
         ).pk,
         "validity": 1,
         "uid": 1,
