@@ -12,6 +12,7 @@ from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
+from orders import views as orders
 from panel import views as panel
 from panel.hosts import client_address
 from quota import fill, mailboxes
@@ -20,7 +21,12 @@ from quota.archiving import views as archiving
 from remotemail import views as remote
 from webmail import views as webmail
 
-from_others = {"reach": pages.reach, "offer": panel.offer_for, "fills": fill.fills}
+from_others = {
+    "reach": pages.reach,
+    "offer": panel.offer_for,
+    "fills": fill.fills,
+    "more": orders.one_more,
+}
 from_lists = {"lists_among": list_pages.lists_among}
 from_panel = {"client_address": client_address}
 
@@ -103,6 +109,10 @@ of_a_domain: list[URLPattern | URLResolver] = [
         client_pages.client_settings_qr,
         name="client_settings_qr",
     ),
+    path("options/", orders.options, name="orders_options"),
+    path("options/order/", orders.order, name="orders_order"),
+    path("options/orders/<int:order_id>/take-back/", orders.take_back, name="orders_take_back"),
+    path("contact/", orders.contact_us, name="contact"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -178,8 +178,8 @@ class Account(Switches, OwnLimits):
         return self
 
     def _find_room(self) -> None:
-        """Raise ValidationError at the plan's limit; two requests cannot share the last place."""
-        [used], limit = _count(domain=self.domain_id), self.domain.plan.account_limit
+        """Raise ValidationError at the domain's limit; two requests cannot share the last place."""
+        [used], limit = _count(domain=self.domain_id), self.domain.account_limit
         if used >= limit:
             raise ValidationError(
                 _(
