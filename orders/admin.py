@@ -100,6 +100,7 @@ class OrderAdmin(OpeningAdmin):
     """Orders, the newest first. One is decided on its own page, many by an action."""
 
     add_form = AskForm
+    change_form = DecideForm
     list_display = ["what", "address", "price", "state", "asked_at", "ended_at"]
     list_select_related = ["domain"]
     list_filter = ["state", "kind"]
@@ -129,12 +130,11 @@ class OrderAdmin(OpeningAdmin):
         """Find the orders for an account."""
         return Q(account_name=local_part, domain__name__startswith=domain)
 
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Ask for a decision as long as there is one to make."""
-        self.change_form = DecideForm if obj and obj.is_open else None
-        return super().get_form(request, obj, change, **kwargs)
+        if obj is None or obj.is_open:
+            return super().get_fields(request, obj)
+        return self.get_readonly_fields(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """What was decided stays."""

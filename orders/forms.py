@@ -1,4 +1,4 @@
-"""Forms of orders and of “Contact us”: text in, reasons beside fields; the rules are the models'."""
+"""Forms of orders and of “Contact us”: text in, reasons beside fields; the models have the rules."""
 
 from __future__ import annotations
 

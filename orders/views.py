@@ -30,7 +30,7 @@ SHOWN_INQUIRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An order as the page lists it; `progress` is its account's, where a mail server is to hear."""
+    """An order as the page lists it; `progress`: its account's, as long as something moves."""
 
     order: Order
     progress: Progress | None

@@ -252,7 +252,7 @@ class Order(models.Model):
 
         Raises ValidationError where the account is gone, or on its way.
         """
-        if not self.of.of_an_account:
+        if self.account_id is None:
             return None
         own = Account.objects.filter(domain=self.domain_id, pk=self.account_id)
         account = own.select_related("domain__plan", "server").first()
