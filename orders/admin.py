@@ -12,8 +12,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
-from django.utils.translation import pgettext_lazy as in_context
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm, ReadOnly
 from orders import billing
@@ -116,7 +115,7 @@ class OrderAdmin(OpeningAdmin):
         """Return what was ordered, as its customer reads it."""
         return obj.what
 
-    @admin.display(description=in_context("order", "for"), ordering="domain__name")
+    @admin.display(description=pgettext_lazy("order", "for"), ordering="domain__name")
     def address(self, obj: Order) -> str:
         """Return the account's address, or the domain."""
         return f"{obj.account_name}@{obj.domain}" if obj.account_name else str(obj.domain)

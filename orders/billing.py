@@ -61,7 +61,7 @@ def safe(cell: Any) -> Any:
 
 def _columns() -> list[str]:
     return [
-        _("Order"), _("Customer"), _("Login"), _("Domain"), _("Option"), _("POP account"),
+        _("Order number"), _("Customer"), _("Login"), _("Domain"), _("Option"), _("POP account"),
         _("Quantity"), _("Price of one (yen)"), _("Price (yen)"), _("Ordered on"),
         _("Granted on"), _("Limit before"), _("Limit after"), _("Limit now"),
     ]  # fmt: skip

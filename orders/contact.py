@@ -137,7 +137,8 @@ def mail_of(inquiry: Inquiry) -> EmailMessage:
     with translation.override(settings.LANGUAGE_CODE):
         subject = f"[{domain.name}] {inquiry.subject}"
         if not inquiry.from_fixed:
-            subject = f"[{_('not from the fixed address')}] {subject}"
+            mark = _("not from the fixed address")
+            subject = f"[{mark}] {subject}"
         text = "\n".join([*_marked(inquiry), inquiry.text, "", *_signed(inquiry), ""])
     return EmailMessage(
         subject,

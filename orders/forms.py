@@ -1,4 +1,4 @@
-"""Forms of orders and of “Contact us”: text in, reasons beside fields; the models have the rules."""
+"""Forms of orders and of “Contact us”: text in, reasons out; the rules are the models'."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ContactForm(PageForm):
 
     sender = forms.CharField(label=_("Your address"), max_length=254)
     subject = forms.CharField(label=_("Subject"), max_length=LONGEST_SUBJECT)
-    text = forms.CharField(label=_("Message"), max_length=LONGEST_TEXT)
+    text = forms.CharField(label=_("Your message"), max_length=LONGEST_TEXT)
 
     often = False  # whether it was refused because of its number
 

@@ -11,8 +11,7 @@ from typing import Any
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext, gettext_lazy, ngettext
-from django.utils.translation import pgettext_lazy as in_context
+from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_lazy
 
 from quota.words import bytes_of, number
 
@@ -68,7 +67,7 @@ class Option(models.Model):
     setup_yen = models.PositiveIntegerField(
         gettext_lazy("set-up price (yen)"), help_text=gettext_lazy("Paid once. 0: free of charge.")
     )
-    is_offered = models.BooleanField(in_context("option", "offered"), default=True)
+    is_offered = models.BooleanField(pgettext_lazy("option", "offered"), default=True)
 
     objects = OptionQuerySet.as_manager()
 

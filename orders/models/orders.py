@@ -20,8 +20,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from django.utils.translation import pgettext_lazy as in_context
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts import names
 from accounts.models import Account, Domain
@@ -38,10 +37,10 @@ LONGEST_REASON = 300
 class OrderState(models.TextChoices):
     """Where an order stands; only ASKED is left."""
 
-    ASKED = "asked", in_context("order", "Asked")
-    GRANTED = "granted", in_context("order", "Granted")
-    REFUSED = "refused", in_context("order", "Refused")
-    TAKEN_BACK = "taken_back", in_context("order", "Taken back")
+    ASKED = "asked", pgettext_lazy("order", "Asked")
+    GRANTED = "granted", pgettext_lazy("order", "Granted")
+    REFUSED = "refused", pgettext_lazy("order", "Refused")
+    TAKEN_BACK = "taken_back", pgettext_lazy("order", "Taken back")
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -84,7 +83,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
                 account_name=account.name if account else "",
                 asked_by=by,
             )
-            order.full_clean(exclude=["domain", "asked_by"])
+            order.full_clean(exclude=["asked_by"])
             order.account()
             order.save(force_insert=True)
         return order
@@ -119,23 +118,23 @@ class Order(models.Model):
         gettext_lazy("limit before"), null=True, blank=True
     )
     limit_after = models.PositiveBigIntegerField(gettext_lazy("limit after"), null=True, blank=True)
-    asked_at = models.DateTimeField(in_context("order", "asked at"), default=now)
+    asked_at = models.DateTimeField(pgettext_lazy("order", "asked at"), default=now)
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
         null=True,
         blank=True,
         related_name="+",
-        verbose_name=in_context("order", "asked by"),
+        verbose_name=pgettext_lazy("order", "asked by"),
     )
-    ended_at = models.DateTimeField(in_context("order", "decided at"), null=True, blank=True)
+    ended_at = models.DateTimeField(pgettext_lazy("order", "decided at"), null=True, blank=True)
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
         null=True,
         blank=True,
         related_name="+",
-        verbose_name=in_context("order", "decided by"),
+        verbose_name=pgettext_lazy("order", "decided by"),
     )
 
     objects = OrderQuerySet.as_manager()

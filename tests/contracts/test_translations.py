@@ -18,6 +18,7 @@ SOURCES = [
     "accounts",
     "clientsettings",
     "forwarding",
+    "orders",
     "panel",
     "plusmail",
     "propagation",

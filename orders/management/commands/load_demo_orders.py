@@ -35,12 +35,12 @@ class Command(BaseCommand):
         account, larger, largest, message = rows
         com, wakaba = (Domain.objects.get(name=n) for n in ("example.com", "wakaba.example"))
         accounts = {one.name: one for one in com.accounts.all()}
-        _order(com, larger, account=accounts["suzuki"]).grant()
-        _order(com, account, quantity=2).take_back()
+        _order(com, account, quantity=2).grant()
+        _order(com, message, account=accounts["tanaka"]).take_back()
         _order(com, largest, account=accounts["kato"]).refuse(
             "40 MBの増量は準備中です。10 MBの増量をご利用ください。(見本)"
         )
-        _order(com, message, account=accounts["tanaka"])
+        _order(com, larger, account=accounts["suzuki"])
         _order(wakaba, account)
 
 
