@@ -178,6 +178,7 @@ class Order(models.Model):
                 condition=Q(
                     state=OrderState.GRANTED,
                     limit_before__isnull=False,
+                    limit_after__isnull=False,
                     limit_after__gt=models.F("limit_before"),
                 )
                 | (~Q(state=OrderState.GRANTED) & Q(limit_before=None, limit_after=None)),
