@@ -132,6 +132,7 @@ def sakuras(cast: Cast, homes: Path) -> dict[str, object]:
         "order_id": Order.objects.ask(
             domain=cast.com,
             option=Option.objects.create(kind="account", amount=1, setup_yen=300),
+            quantity=2,
             by=cast.sakura.user,
         ).pk,
         "job_id": ArchiveJob.objects.ask(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from email import message_from_bytes
+from email.policy import default
 
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.test import Client
+from django.utils.timezone import now
 from pytest_django import Settings
-from time_machine import TimeMachineFixture
 
 from accounts.models import Domain
 from orders import checks, contact
 from orders.models import Inquiry
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
+from tests.servers import sink
 
 PAGE = "/domains/example.com/contact/"
 FIXED = "example@example.com"
@@ -110,7 +113,7 @@ def test_text_that_looks_like_a_header_stays_text(
 
 
 def test_nobody_writes_more_often_than_allowed(
-    cast: Cast, sakura: Client, settings: Settings, time_machine: TimeMachineFixture
+    cast: Cast, sakura: Client, settings: Settings
 ) -> None:
     settings.CONTACTS_PER_HOUR = 2
     for _time in range(2):
@@ -127,7 +130,7 @@ def test_nobody_writes_more_often_than_allowed(
     wakaba = {**FORM, "sender": "wakaba@wakaba.example"}
     client = logged_in(cast.wakaba.user)
     assert client.post("/domains/wakaba.example/contact/", wakaba).status_code == 302
-    Inquiry.objects.update(written_at=Inquiry.objects.earliest().written_at - timedelta(hours=1))
+    Inquiry.objects.update(written_at=now() - timedelta(hours=1))
     assert sakura.post(PAGE, FORM).status_code == 302
 
 
@@ -157,6 +160,24 @@ def test_without_an_address_of_ours_it_is_in_the_admin(sakura: Client, operator:
     assert "アカウントについて" in text
     inquiry = Inquiry.objects.get()
     assert "お願いします。" in operator.get(f"/admin/orders/inquiry/{inquiry.pk}/change/").text
+
+
+def test_real_server_gets_it_from_the_customers_address(
+    sakura: Client, inbox: list[EmailMessage], settings: Settings
+) -> None:
+    sakura.post(PAGE, FORM)
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    with sink() as server:
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        assert contact.send_written() == 1
+        [(sender, recipients, content)] = server.taken
+    assert (sender, recipients) == (FIXED, ["support@hosting.example"])
+    parsed = message_from_bytes(content, policy=default)
+    assert (parsed["From"], parsed["Subject"]) == (FIXED, "[example.com] アカウントについて")
+    # Nobody answers any more: it is kept for the next minute.
+    sakura.post(PAGE, FORM)
+    assert contact.send_written() == 0
+    assert Inquiry.objects.filter(mailed_at=None).count() == 1
 
 
 def test_old_ones_are_not_sent_once_an_address_is_set(
