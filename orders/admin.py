@@ -100,12 +100,13 @@ class OrderAdmin(OpeningAdmin):
 
     add_form = AskForm
     change_form = DecideForm
-    list_display = ["what", "address", "price", "state", "asked_at", "ended_at"]
+    list_display = ["what", "address", "price", "state", "asked_at"]
     list_select_related = ["domain"]
     list_filter = ["state", "kind"]
     search_fields = ["account_name", "domain__name", "domain__customer__name"]
     autocomplete_fields = ["domain"]
     date_hierarchy = "asked_at"
+    exclude = ["account_id"]
     action_form = WithReason
     actions = ["grant_orders", "refuse_orders"]
     change_list_template = "admin/orders/order/change_list.html"

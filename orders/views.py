@@ -60,12 +60,20 @@ def _lines(domain: Domain, orders: list[Order]) -> list[Line]:
     granted = [one for one in orders if one.state == OrderState.GRANTED and one.account_name]
     keys = {one.pk: mailbox_key(one.account_name) for one in granted}
     progress = progress_of(domain.server_id, list(set(keys.values())))
-    found = {pk: progress[key] for pk, key in keys.items()}
-    return [Line(one, _moving(found.get(one.pk))) for one in orders]
+    return [
+        Line(one, _moving(one, progress[keys[one.pk]]) if one.pk in keys else None)
+        for one in orders
+    ]
 
 
-def _moving(progress: Progress | None) -> Progress | None:
-    return progress if progress and progress.change else None
+def _moving(order: Order, progress: Progress) -> Progress | None:
+    """Return how it stands with the account, if it is this order's limit that is on its way."""
+    change = progress.change
+    limit = "quota_bytes" if order.of == OptionKind.MAILBOX else "message_bytes"
+    if change is None or change.removes or change.before is None:
+        return None
+    moves = change.before.get(limit) != (change.after or {}).get(limit)
+    return progress if moves else None
 
 
 @in_domain

@@ -22,11 +22,10 @@ def test_customer_orders_operator_grants_and_the_account_is_added(
 ) -> None:
     Plan.objects.update(account_limit=1)
     Option.objects.create(kind="account", amount=1, setup_yen=300)
-    sessions = [logged_in(user).cookies["sessionid"].value for user in (
-        cast.sakura.user, cast.operator,
-    )]  # fmt: skip
+    users = (cast.sakura.user, cast.operator)
+    sessions = [logged_in(user).cookies["sessionid"].value for user in users]
     with chromium() as browser:
-        sakura, operator = (Visitor(browser, live_server.url, "ja") for _who in sessions)
+        sakura, operator = (Visitor(browser, live_server.url, "ja") for _user in users)
         for visitor, session in zip((sakura, operator), sessions, strict=True):
             visitor.have_session(session)
 
@@ -44,9 +43,8 @@ def test_customer_orders_operator_grants_and_the_account_is_added(
         operator.page.check("input.action-select")
         operator.page.select_option("select[name=action]", "grant_orders")
         operator.page.click("button[name=index]")
-        expect(operator.page.locator(".messagelist")).to_contain_text(
-            "1件の申し込みを承認しました。"
-        )
+        granted = operator.page.get_by_text("1件の申し込みを承認しました。")
+        expect(granted).to_be_visible(timeout=30_000)
 
         sakura.page.reload()
         expect(sakura.page.locator("#list tbody tr .state.live")).to_have_text("承認")
