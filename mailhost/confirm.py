@@ -176,6 +176,7 @@ class Confirmer:
             elif served[domain] != (entry.record is not None):
                 does = "serves" if served[domain] else "does not serve"
                 problems[entry.key] = f"webmail {does} the domain"
+                self._store.webmail.mark_dirty([domain])
         return problems
 
     def _wrong_user(self, entry: Entry, users: dict[str, User]) -> str:

@@ -97,7 +97,7 @@ def of_homes(store: Store, homes_root: Path) -> Iterator[Difference]:
 
 def of_webmail(store: Store, sites: Sites) -> Iterator[Difference]:
     """Compare the domains that have webmail with those for which it is ready."""
-    wanted = ((domain, "served") for domain in store.webmail())
+    wanted = ((domain, "served") for domain in store.webmail.all())
     yield from merge("webmail", wanted, ((domain, "served") for domain in sites.domains()))
 
 

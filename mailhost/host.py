@@ -296,6 +296,7 @@ class Host:
             if _tables(found) or any(item.where == f"map {name}" for item in found):
                 self._maps.rebuild(name, self._store.lines.source(name))
         self._store.ftp.mark_dirty(item.key for item in found if item.where == "ftp")
+        self._store.webmail.mark_dirty(item.key for item in found if item.where == "webmail")
         self._trash_strays()
         if any(item.where == "home" for item in found):
             for _, home in self._store.projections.homes():

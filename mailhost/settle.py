@@ -68,7 +68,7 @@ class Settler:
             self._restore(mailbox_id)
         self._flush()
         self._write_ftp()
-        self._sites.settle(self._store.webmail(), self._store.about, datetime.now(UTC))
+        self._serve_webmail()
         self.at("flushed")
         problem = self._kick()
         self.at("kicked")
@@ -107,6 +107,17 @@ class Settler:
         self._ftp.put(names, self._store.ftp.of(names))
         self.at("ftp written")
         self._store.ftp.forget_dirty()
+
+    # Webmail
+
+    def _serve_webmail(self) -> None:
+        domains = self._store.webmail.dirty()
+        if not domains or not self._sites.can_be_settled():
+            return
+        wanted = self._store.webmail.of(domains)
+        self._sites.settle(domains, wanted, self._store.about, datetime.now(UTC))
+        self.at("webmail served")
+        self._store.webmail.forget_dirty()
 
     # Sessions
 

@@ -4,7 +4,7 @@ Every record remembers the number of the change that wrote it and the newest
 wins, a deletion included. What follows from records (mailboxes, addresses, what
 each Postfix map shall hold) is brought up to date in the same transaction, and
 so is the list of what then remains to be done outside: `dirty` map keys,
-`ftp_dirty` accounts, names to `kick`, mailboxes `closing` or `restoring`.
+`ftp_dirty` accounts, `webmail_dirty` domains, names to `kick`, mailboxes `closing` or `restoring`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mailhost.store.lines import Lines
 from mailhost.store.projections import Projections, derived_addresses
 from mailhost.store.records import Changed, Records
 from mailhost.store.trash import Trash
+from mailhost.store.webmail import WebmailDomains
 
 __all__ = ["Store", "derived_addresses"]
 
@@ -47,6 +48,7 @@ class Store(Database):
         self.lines = Lines(self._db)
         self.trash = Trash(self._db)
         self.ftp = FtpUsers(self._db)
+        self.webmail = WebmailDomains(self._db)
         self.projections = Projections(self._db, self.records, self.trash)
 
     def take(self, entries: Sequence[Entry], now: datetime) -> None:
@@ -67,6 +69,7 @@ class Store(Database):
         self.projections.follow_addresses(addresses)
         self.lines.mark_changed(before, self.lines.now(addresses, names))
         self.ftp.mark_changed(ftp_before, self._ftp_now(mailboxes, names))
+        self.webmail.mark_changed(changed)
 
     def _ftp_now(self, mailboxes: Iterable[Changed], domains: Sequence[str]) -> dict[str, FtpUser]:
         """Return who of those that may change may log in by FTP."""
@@ -113,6 +116,7 @@ class Store(Database):
                 last = some[-1].change
         self.projections.derive_all()
         self.ftp.mark_dirty(user.name for user in self.ftp.all())
+        self.webmail.mark_dirty(self.webmail.all())
         return last
 
     def remove_trash(self, mailbox_ids: Sequence[str]) -> None:
@@ -167,14 +171,6 @@ class Store(Database):
         query = "SELECT address FROM mailbox WHERE mailbox_id = ?"
         row = self._db.execute(query, (mailbox_id,)).fetchone()
         return row[0] if row else ""
-
-    def webmail(self) -> list[str]:
-        """Return the hosted domains that are to have webmail, in the order of names."""
-        query = (
-            "SELECT domain.name FROM record JOIN domain ON domain.name = substr(key, 9)"
-            " WHERE key > 'webmail:' AND key < 'webmail;' AND value IS NOT NULL ORDER BY key"
-        )
-        return [row[0] for row in self._db.execute(query)]
 
     def about(self, domain: str) -> tuple[str, int]:
         """Return a hosted domain's owner ("": not known), and how large its messages may be."""

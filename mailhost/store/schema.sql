@@ -86,6 +86,9 @@ CREATE TABLE dirty (
 -- Mailbox names about which ProFTPD's database may not say what the view ftp_user does.
 CREATE TABLE ftp_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
+-- Domains for which webmail's web server may not do what their records say.
+CREATE TABLE webmail_dirty (domain TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
 -- Mailbox names whose open sessions have to end.
 CREATE TABLE kick (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
@@ -159,4 +162,4 @@ AND NOT EXISTS (
 )
 AND NOT EXISTS (SELECT 1 FROM list AS l WHERE l.address = t.address);
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;

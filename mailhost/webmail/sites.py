@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,26 +64,33 @@ class Sites:
         """Return a domain's directory."""
         return self._sites / domain
 
+    def can_be_settled(self) -> bool:
+        """Say whether the directories are there; a server of an earlier version has none.
+
+        `init` makes them.
+        """
+        return is_directory(self._sites)
+
     def settle(
-        self, wanted: Sequence[str], about: Callable[[str], tuple[str, int]], now: datetime
+        self,
+        domains: Iterable[str],
+        wanted: Collection[str],
+        about: Callable[[str], tuple[str, int]],
+        now: datetime,
     ) -> None:
-        """Serve exactly these domains, given in the order of names. Safe to repeat.
+        """Serve those of these domains that are wanted, and no other of them. Safe to repeat.
 
         `about` says of a domain that is new its owner ("": not known), and how many bytes a
         message of its accounts may have.
         """
-        there = self.domains()
-        if there == wanted:
-            return
-        for domain in sorted(set(there).difference(wanted)):
-            self._put_away(domain, now)
-        if wanted and not is_directory(self._sites):
-            # A server of an earlier version: init makes the directories.
-            return
-        for domain in sorted(set(wanted).difference(there)):
-            owner, message_bytes = about(domain)
-            self.say_limit(domain, message_bytes)
-            self._put(domain, owner)
+        for domain in domains:
+            served = is_directory(self.place(domain))
+            if served and domain not in wanted:
+                self._put_away(domain, now)
+            elif domain in wanted and not served:
+                owner, message_bytes = about(domain)
+                self.say_limit(domain, message_bytes)
+                self._put(domain, owner)
 
     def kept(self) -> Iterator[Kept]:
         """Yield the settings of removed webmails, the oldest first."""

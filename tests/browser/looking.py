@@ -36,8 +36,6 @@ def seen(visitor: Visitor, name: str, language: str, *, axe: bool) -> Iterator[s
     that `axe`, whether axe-core looks as well, counts only with them.
     """
     page = visitor.page
-    # A click returns once the next page begins, which may be before it has a heading.
-    page.wait_for_load_state()
     for fault in page.evaluate(CHECKS, [language, not visitor.scripts]):
         yield f"{WIDE[0]}: {fault}"
     if visitor.scripts:

@@ -86,7 +86,7 @@ def taken_name(visitor: Visitor, scene: Scene, domain: str = "example.net") -> N
 def offered_name_refused(visitor: Visitor, scene: Scene) -> None:
     taken_name(visitor, scene)
     visitor.page.fill("#mailbox", "root")
-    visitor.page.click("#offer .actions button")
+    visitor.press("#offer .actions button")
 
 
 def all_wrong(visitor: Visitor, scene: Scene) -> None:
@@ -96,7 +96,7 @@ def all_wrong(visitor: Visitor, scene: Scene) -> None:
 def generated(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/users/")
     visitor.page.fill("#add-account input[name=name]", "tanaka2")
-    visitor.page.click("#add-account button[name=generate]")
+    visitor.press("#add-account button[name=generate]")
 
 
 def password_refused(visitor: Visitor, scene: Scene) -> None:
@@ -119,12 +119,12 @@ def address_refused(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/forwarding/")
     visitor.page.fill("#local_part", "sales")
     visitor.page.fill("#destination", "no address")
-    visitor.page.click("#add-forward .actions button")
+    visitor.press("#add-forward .actions button")
 
 
 def more_boxes(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/forwarding/{scene.objects['forwarding_id']}/")
-    visitor.page.click("button[name=another]")
+    visitor.press("button[name=another]")
 
 
 def list_refused(visitor: Visitor, scene: Scene) -> None:
@@ -132,13 +132,13 @@ def list_refused(visitor: Visitor, scene: Scene) -> None:
     visitor.page.fill("#local_part", "tanaka")
     visitor.page.fill("#title", "x" * 150)
     visitor.page.fill("#owner_address", "no address")
-    visitor.page.click("#add-list .actions button")
+    visitor.press("#add-list .actions button")
 
 
 def members_refused(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/forwarding/lists/{scene.objects['list_id']}/")
     visitor.page.fill("#members", "田中 <tanaka@example.com>\nsuzuki.example.com\n" + "x" * 400)
-    visitor.page.click("#add-members .actions button")
+    visitor.press("#add-members .actions button")
 
 
 # Mail and archives
@@ -148,7 +148,7 @@ def messages_chosen(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/archives/{scene.objects['archive_id']}/")
     visitor.page.check("input[name=number][value='1']")
     visitor.page.check("input[name=number][value='3']")
-    visitor.page.click("button[name=chosen]")
+    visitor.press("button[name=chosen]")
     visitor.page.wait_for_selector("button[name=sure]")
 
 
@@ -162,7 +162,7 @@ def remote_deletion(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/users/{scene.tanaka.pk}/mail/")
     for box in visitor.page.locator("input[name=uid]").all()[:3]:
         box.check()
-    visitor.page.click("section .below button.danger")
+    visitor.press("section .below button.danger")
     visitor.page.wait_for_selector("input[name=sure]", state="attached")
 
 
@@ -203,7 +203,8 @@ def token_lost(visitor: Visitor, scene: Scene) -> None:
     visitor.go(f"{COM}/users/")
     visitor.context.clear_cookies(name="csrftoken")
     visitor.page.fill("#add-account input[name=name]", "kept")
-    visitor.page.click("#add-account .actions button")
+    visitor.page.fill("#add-account input[name=password]", PASSWORD)
+    visitor.press("#add-account .actions button")
 
 
 def too_many_fields(visitor: Visitor, scene: Scene) -> None:

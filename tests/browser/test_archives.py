@@ -75,16 +75,16 @@ def test_mail_is_archived_looked_at_downloaded_and_put_back(
     page = sakura.page
     sakura.log_in("sakura", panel.logins["sakura"])
     sakura.go(f"{COM}/mailboxes/")
-    sakura.row(name, "main").get_by_role("link", name="いま待避する").click()
-    page.click("main form .actions button")
+    sakura.press(sakura.row(name, "main").get_by_role("link", name="いま待避する"))
+    sakura.press("main form .actions button")
     settle(sakura)
     assert held(panel, name) == 0
 
     # Look inside.
-    page.click("main .actions a >> nth=0")
+    sakura.press("main .actions a >> nth=0")
     expect(page.locator("main tbody tr")).to_have_count(7)
     assert page.title() != "taken over"
-    page.get_by_role("link", name="7月のご請求書について").click()
+    sakura.press(page.get_by_role("link", name="7月のご請求書について"))
     expect(page.locator("pre.mail")).to_contain_text("いつもお世話になっております。")
     expect(page.locator("pre.mail")).to_contain_text(EVIL)
     page.go_back()
@@ -100,14 +100,14 @@ def test_mail_is_archived_looked_at_downloaded_and_put_back(
     # Two messages back, then all.
     for number in (2, 5):
         page.check(f"input[name=number][value='{number}']")
-    page.click("button[name=chosen]")
+    sakura.press("button[name=chosen]")
     expect(page.locator("main")).to_contain_text("選んだ 2 通")
-    page.click("button[name=sure]")
+    sakura.press("button[name=sure]")
     settle(sakura)
     assert held(panel, name) == 2
-    page.click("main .actions a >> nth=0")
-    page.get_by_role("link", name="すべて戻す").click()
-    page.click("button[name=sure]")
+    sakura.press("main .actions a >> nth=0")
+    sakura.press(page.get_by_role("link", name="すべて戻す"))
+    sakura.press("button[name=sure]")
     settle(sakura)
     expect(page.locator("#job")).to_contain_text("5 通をメールボックスに戻しました")
     expect(page.locator("#job")).to_contain_text("2 通はすでにメールボックスにありました")

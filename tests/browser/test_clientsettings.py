@@ -74,13 +74,13 @@ def test_settings_are_there_without_javascript_and_on_paper(
 ) -> None:
     with at_the_panel(live_server, cast, "ja", java_script_enabled=False) as visitor:
         visitor.go("/domains/example.com/users/")
-        visitor.row("tanaka").get_by_role("link", name="メールソフトの設定").click()
+        visitor.press(visitor.row("tanaka").get_by_role("link", name="メールソフトの設定"))
         page = visitor.page
         expect(page.locator("#login")).to_have_text("tanaka@example.com")
         expect(page.locator("button[data-copies]").first).to_be_hidden()
         page.click("#becky summary")
         expect(page.locator("#becky ol")).to_be_visible()
-        page.get_by_role("link", name="印刷用のページ").click()
+        visitor.press(page.get_by_role("link", name="印刷用のページ"))
         page.emulate_media(media="print")
         expect(page.locator(".sheet")).to_contain_text("tanaka@example.com")
         expect(page.locator(".sheet img.qr")).to_be_visible()

@@ -42,8 +42,8 @@ def test_taken_name_becomes_a_working_address_and_goes_again(
     page, mail = sakura.page, panel.mail
     sakura.log_in("sakura", panel.logins["sakura"])
     expect(page.locator("html")).to_have_attribute("lang", "ja")
-    page.click(f"main a[href='/domains/{domain}/']")
-    page.click(f"nav a[href='/domains/{domain}/users/']")
+    sakura.press(f"main a[href='/domains/{domain}/']")
+    sakura.press(f"nav a[href='/domains/{domain}/users/']")
 
     # The name is another customer's.
     sakura.add_account(domain, "info", PASSWORD)
@@ -54,9 +54,9 @@ def test_taken_name_becomes_a_working_address_and_goes_again(
     expect(page.locator("#offer")).to_contain_text(address)
     name = page.input_value("#mailbox")
     assert name == "myinfo"
-    page.click("#offer .actions button")
+    sakura.press("#offer .actions button")
     assert_waiting(sakura, name)
-    page.click(f"nav a[href='/domains/{domain}/forwarding/']")
+    sakura.press(f"nav a[href='/domains/{domain}/forwarding/']")
     assert_waiting(sakura, "info", "#forwards")
     assert mail.rcpt(address)[0] == 550
     assert not mail.can_log_in(name)
@@ -64,7 +64,7 @@ def test_taken_name_becomes_a_working_address_and_goes_again(
     # Another change is taken back in time.
     sakura.add_account(domain, cancelled, PASSWORD)
     assert_waiting(sakura, cancelled)
-    sakura.row(cancelled).locator("form button").click()
+    sakura.press(sakura.row(cancelled).locator("form button"))
     expect(sakura.row(cancelled)).to_have_count(0)
 
     # The time comes, by itself on the page that sees to it.
@@ -80,11 +80,11 @@ def test_taken_name_becomes_a_working_address_and_goes_again(
     expect(sakura.row(cancelled)).to_have_count(0)
 
     # It is deleted again.
-    sakura.row(name).locator("a[href$='/delete/']").click()
+    sakura.press(sakura.row(name).locator("a[href$='/delete/']"))
     lost = page.locator("main section").first
     expect(lost).to_contain_text("14")
     expect(lost).to_contain_text(address)
-    page.click("button.danger")
+    sakura.press("button.danger")
     expect(sakura.row(name).locator(".state.wait")).to_be_visible()
     assert mail.can_log_in(name)
     panel.make_due()

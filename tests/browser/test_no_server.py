@@ -32,7 +32,7 @@ def test_changes_stay_pending_and_can_be_taken_back(alone: Product, visit: Visit
     assert not wait_for(lambda: alone.states().keys() - {"pending", "cancelled"}, 6)
     wakaba.page.reload()
     expect(wakaba.row("patient").locator(".state.wait")).to_be_visible()
-    wakaba.row("patient").locator("form button").click()
+    wakaba.press(wakaba.row("patient").locator("form button"))
     expect(wakaba.row("patient")).to_have_count(0)
 
 

@@ -59,7 +59,7 @@ def test_hostile_messages_do_nothing_and_go(panel: Product, visit: Visit, script
     sakura.page.on("request", lambda request: asked.append(request.url))
     sakura.log_in("sakura", panel.logins["sakura"])
     sakura.go("/domains/example.com/users/")
-    sakura.page.locator(f'a[href="{path}"]').click()
+    sakura.press(sakura.page.locator(f'a[href="{path}"]'))
     links = [str(link.get_attribute("href")) for link in sakura.page.locator(".what a").all()]
     assert len(links) == len(SHOWN) + 1
     sakura.page.set_viewport_size({"width": 320, "height": 640})
@@ -74,14 +74,14 @@ def test_hostile_messages_do_nothing_and_go(panel: Product, visit: Visit, script
     for box in sakura.page.locator("input[name=uid]").all():
         if "harmless" not in str(box.locator("xpath=..").inner_text()):
             box.check()
-    sakura.page.get_by_role("button", name="Delete the chosen ones…").click()
+    sakura.press(sakura.page.get_by_role("button", name="Delete the chosen ones…"))
     expect(sakura.page.locator("h1")).to_have_text(f"Delete {len(SHOWN)} messages?")
     expect(sakura.page.locator(".note.stop")).to_contain_text("can never be received again")
-    sakura.page.get_by_role("button", name="for good").click()
+    sakura.press(sakura.page.get_by_role("button", name="for good"))
     expect(sakura.page.locator(".note.done")).to_contain_text("were deleted from the server")
     expect(sakura.page.locator(".what a")).to_have_text(["harmless"])
     sakura.page.locator("input[name=uid]").check()
-    sakura.page.get_by_role("button", name="Delete the chosen ones…").click()
-    sakura.page.get_by_role("button", name="for good").click()
+    sakura.press(sakura.page.get_by_role("button", name="Delete the chosen ones…"))
+    sakura.press(sakura.page.get_by_role("button", name="for good"))
     expect(sakura.page.locator(".empty")).to_contain_text("There is no mail in this folder")
     assert sakura.trouble() == []

@@ -86,10 +86,10 @@ def test_from_the_button_to_an_answer_that_arrives(panel: Product, visit: Visit)
     sakura, word = visit(panel.url), password(panel)
     sakura.log_in("sakura", panel.logins["sakura"])
     sakura.go("/domains/example.com/")
-    sakura.page.click(f'nav a[href="{PAGE}"]')
+    sakura.press(f'nav a[href="{PAGE}"]')
     expect(sakura.page.locator("h2").first).to_have_text("ウェブメールはインストールされていません")
     assert sakura.page.evaluate(CHECKS, ["ja", False]) == []
-    sakura.page.get_by_role("button", name="ウェブメールをインストールする").click()
+    sakura.press(sakura.page.get_by_role("button", name="ウェブメールをインストールする"))
     expect(sakura.page.locator(".state.wait")).to_be_visible()
     assert sakura.page.evaluate(CHECKS, ["ja", False]) == []
     apply(panel)
@@ -151,10 +151,10 @@ def test_deleting_in_a_full_mailbox_and_removing_webmail(panel: Product, visit: 
     sakura = visit(panel.url, "en")
     sakura.log_in("sakura", panel.logins["sakura"])
     sakura.go(PAGE)
-    sakura.page.get_by_role("link", name="Remove webmail…").click()
+    sakura.press(sakura.page.get_by_role("link", name="Remove webmail…"))
     expect(sakura.page.locator("h1")).to_have_text("Remove the webmail of example.com?")
     assert sakura.page.evaluate(CHECKS, ["en", False]) == []
-    sakura.page.get_by_role("button", name="Remove webmail").click()
+    sakura.press(sakura.page.get_by_role("button", name="Remove webmail"))
     apply(panel)
     response = page.goto("/webmail/")
     assert response

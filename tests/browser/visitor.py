@@ -103,16 +103,24 @@ class Visitor:
         self.send()
         self.page.wait_for_url(lambda url: "/login/" not in url)
 
+    def press(self, target: str | Locator) -> None:
+        """Press what leads to another page, and wait until all of that is there.
+
+        A click alone returns earlier, and what is done next may still meet the page before.
+        """
+        with self.page.expect_navigation():
+            (self.page.locator(target).first if isinstance(target, str) else target).click()
+
     def send(self) -> None:
         """Send the page's form."""
-        self.page.click("main form .actions button")
+        self.press("main form .actions button")
 
     def add_account(self, domain: str, name: str, password: str) -> None:
         """Fill in the User Manager's form and send it."""
         self.go(f"/domains/{domain}/users/")
         self.page.fill("#add-account input[name=name]", name)
         self.page.fill("#add-account input[name=password]", password)
-        self.page.click("#add-account .actions button")
+        self.press("#add-account .actions button")
 
     def row(self, name: str, table: str = "#accounts") -> Locator:
         """Return the row of an account, or of an address of `#forwards`."""

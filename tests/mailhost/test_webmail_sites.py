@@ -16,6 +16,7 @@ from mailhost.paths import Paths
 from mailhost.records import (
     Entry,
     HostedDomain,
+    Mailbox,
     PlanLimits,
     Record,
     RecordError,
@@ -43,7 +44,8 @@ class Place:
         self.owner = "7"
 
     def settle(self, *domains: str, at: datetime = NOW) -> None:
-        self.sites.settle(sorted(domains), lambda _domain: (self.owner, 3_000_000), at)
+        asked = sorted({*self.sites.domains(), *domains})
+        self.sites.settle(asked, domains, lambda _domain: (self.owner, 3_000_000), at)
 
     def file(self, domain: str, name: str = "webmail.db") -> Path:
         return self.root / "sites" / domain / name
@@ -171,10 +173,37 @@ def test_killed_while_making_one_begins_it_again(place: Place) -> None:
 
 def test_server_of_an_earlier_version_is_left_alone(tmp_path: Path) -> None:
     sites = Sites(Paths(tmp_path), HostConfig("mail1.plusmail.test"))
-    sites.settle(["a.example"], lambda _domain: ("7", 1), NOW)
+    assert not sites.can_be_settled()
     assert sites.domains() == []
     assert list(sites.kept()) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_domains_asked_about_are_settled(place: Place) -> None:
+    place.settle("a.example", "b.example")
+    place.sites.settle(["b.example", "c.example"], {"c.example"}, lambda _: ("7", 1), NOW)
+    assert place.sites.domains() == ["a.example", "c.example"]
+
+
+def test_store_remembers_whose_webmail_may_have_changed(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "mail.db")) as store:
+        hosted = HostedDomain("b.example", "b@b.example")
+        box = Mailbox("b", "b.example", "b" * 32, "{SHA512-CRYPT}$6$salt$" + "a" * 86)
+        steps: list[tuple[Record, bool]] = [
+            (Webmail("b.example"), True),
+            (hosted, True),
+            (box, False),
+        ]
+        for number, (record, dirty) in enumerate(steps, 1):
+            with store.transaction():
+                store.take([Entry(record.key, number, record)], NOW)
+            assert store.webmail.dirty() == ["b.example"] * dirty, record
+            assert store.webmail.of(["a.example", "b.example"]) == set(store.webmail.all())
+            store.webmail.forget_dirty()
+        with store.transaction():
+            store.take([Entry(hosted.key, 9, None)], NOW)
+        assert store.webmail.dirty() == ["b.example"]
+        assert store.webmail.of(["b.example"]) == set()
 
 
 def test_store_says_which_hosted_domains_have_it(tmp_path: Path) -> None:
@@ -184,7 +213,7 @@ def test_store_says_which_hosted_domains_have_it(tmp_path: Path) -> None:
         entries = [Entry(record.key, n, record) for n, record in enumerate(records, 1)]
         with store.transaction():
             store.take(entries, NOW)
-        assert store.webmail() == ["b.example"]
+        assert store.webmail.all() == ["b.example"]
         assert store.about("b.example") == ("7", PlanLimits("std").message_bytes)
         plan = PlanLimits("std", message_bytes=12_345)
         with store.transaction():
@@ -193,7 +222,7 @@ def test_store_says_which_hosted_domains_have_it(tmp_path: Path) -> None:
         assert store.about("a.example") == ("", PlanLimits("default").message_bytes)
         with store.transaction():
             store.take([Entry("webmail:b.example", 10, None)], NOW)
-        assert store.webmail() == []
+        assert store.webmail.all() == []
 
 
 def test_record_keeps_its_grammar() -> None:
