@@ -121,6 +121,14 @@ class OpeningAdmin(AddressSearch):
     add_form: type[OpeningForm]
     change_form: type[DoorForm] | None = None
     editable: tuple[str, ...] = ()
+    #: Of them, what others change meanwhile: saved only where this page's reader has changed it.
+    shared: tuple[str, ...] = ()
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Let a form carry what it has shown of `shared`, to compare with when it comes back."""
+        if db_field.name in self.shared:
+            kwargs["show_hidden_initial"] = True
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -230,7 +238,8 @@ class DomainAdmin(OpeningAdmin):
     """Hosted domains."""
 
     add_form = OpenDomainForm
-    editable = ("plan",)
+    editable = ("plan", "extra_accounts")
+    shared = ("extra_accounts",)
     list_display = ["readable_name", "customer", "plan", "server", "certificate_until"]
     list_select_related = ["customer", "plan", "server"]
     list_filter = ["server", "plan"]
@@ -247,15 +256,19 @@ class DomainAdmin(OpeningAdmin):
         return Q(name__startswith=domain)
 
     def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
-        """Bring another plan to the server; more accounts than it has are allowed, and said."""
-        if not change or "plan" not in form.changed_data:
+        """Bring another plan to the server; fewer accounts than there are are allowed, and said."""
+        if not change or not form.changed_data:
             return
-        obj.change_plan(obj.plan, by=request.user)
-        used, limit = obj.accounts.count(), obj.plan.account_limit
+        if "extra_accounts" in form.changed_data:
+            obj.save(update_fields=["extra_accounts"])
+        if "plan" in form.changed_data:
+            obj.change_plan(obj.plan, by=request.user)
+        obj.refresh_from_db(fields=["extra_accounts"])
+        used, limit = obj.accounts.count(), obj.account_limit
         if used > limit:
             words = _(
-                "The plan has %(limit)d accounts, and %(domain)s uses %(used)d. They stay; none "
-                "can be added before there are fewer."
+                "%(domain)s may have %(limit)d accounts, and uses %(used)d. They stay; none can "
+                "be added before there are fewer."
             )
             values = {"domain": obj, "used": used, "limit": limit}
             self.message_user(request, words % values, messages.WARNING)

@@ -17,7 +17,10 @@ from django.utils.translation import gettext as _
 COOKIE = "typed"
 SECONDS = 10 * 60
 LONGEST = 3000  # what a browser takes in one cookie is 4096 with all around it
-TEXTS = ("name", "local_part", "title", "owner_address", "posters", "members")
+TEXTS = (
+    *("name", "local_part", "title", "owner_address", "posters", "members"),
+    *("sender", "subject", "text", "account", "quantity"),
+)
 
 
 def keep(request: HttpRequest, response: HttpResponseBase) -> bool:
@@ -27,7 +30,7 @@ def keep(request: HttpRequest, response: HttpResponseBase) -> bool:
     if "destination" in sent:
         fields["destination"] = sent.getlist("destination")[: settings.DESTINATIONS_PER_ADDRESS]
         fields["keep_copy"] = "keep_copy" in sent
-    held = signing.dumps({"path": request.path, "fields": fields}, salt=COOKIE)
+    held = signing.dumps({"path": request.path, "fields": fields}, salt=COOKIE, compress=True)
     if not fields or len(held) > LONGEST:
         return False
     response.set_cookie(

@@ -39,9 +39,9 @@ class ReachLike(Protocol):
         """Whether mail for its own address goes elsewhere without a copy."""
 
 
-# Reach, Fills and Offer are given by plusmail.urls: how mail gets to each mailbox of a page, how
-# full each is (by account id; one without a figure is left out), and what another app can offer
-# where a name is taken.
+# Reach, Fills, Offer and More are given by plusmail.urls: how mail gets to each mailbox of a page,
+# how full each is (by account id; one without a figure is left out), what another app can offer
+# where a name is taken, and how there come to be more accounts where all are in use.
 Reach = Callable[[Domain, Collection[str]], Mapping[str, ReachLike]]
 Fills = Callable[[Collection[Any]], Mapping[Any, FillLike]]
 
@@ -55,6 +55,7 @@ class Offered:
 
 
 Offer = Callable[[Domain, str], Offered]
+More = Callable[[Domain], object]
 
 
 class PanelLoginView(LoginView):
@@ -76,7 +77,7 @@ class PanelLoginView(LoginView):
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_manager(
-    request: HttpRequest, domain: Domain, *, reach: Reach, fills: Fills, offer: Offer
+    request: HttpRequest, domain: Domain, *, reach: Reach, fills: Fills, offer: Offer, more: More
 ) -> HttpResponse:
     """List the domain's accounts, and add one."""
     form = OpenAccountForm(
@@ -94,7 +95,15 @@ def user_manager(
             messages.success(request, with_settings(words, domain, account.name))
             return redirect("user_manager", domain.name)
     return render_user_manager(
-        request, domain, form, reach=reach, fills=fills, offer=offer, taken=taken, mailbox=mailbox
+        request,
+        domain,
+        form,
+        reach=reach,
+        fills=fills,
+        offer=offer,
+        more=more,
+        taken=taken,
+        mailbox=mailbox,
     )
 
 
@@ -106,6 +115,7 @@ def render_user_manager(
     reach: Reach,
     fills: Fills,
     offer: Offer,
+    more: More,
     taken: str = "",
     mailbox: str = "",
     assisting: bool = False,
@@ -117,7 +127,7 @@ def render_user_manager(
     taken = taken or form.taken_name()
     rows = _rows(domain, page, reach, fills)
     used = page.paginator.count if not listing.text() else domain.accounts.count()
-    full = used >= domain.plan.account_limit
+    full = used >= domain.account_limit
     return render(
         request,
         "accounts/user_manager.html",
@@ -135,6 +145,7 @@ def render_user_manager(
             "moving": any(row.progress.change for row in rows),
             "used": used,
             "full": full,
+            "more": more(domain) if full else None,
             "self_service": may_change_accounts(domain),
             "q": listing.text(),
             "sort": listing.order(),

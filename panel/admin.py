@@ -56,6 +56,7 @@ class AccountAdmin(OpeningAdmin):
     autocomplete_fields = ["domain"]
     exclude = ["password_hash"]
     editable = (*OwnLimits.NAMES, "ftp", "ssh")
+    shared = editable
     actions = ["delete_after_the_delay"]
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:

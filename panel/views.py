@@ -23,7 +23,15 @@ from accounts.languages import is_own_path
 from accounts.models import Account, Domain
 from accounts.names import readable_address
 from accounts.roles import in_domain, may_take_back, require_self_service
-from accounts.views import Fills, Offer, Offered, Reach, render_user_manager, with_settings
+from accounts.views import (
+    Fills,
+    More,
+    Offer,
+    Offered,
+    Reach,
+    render_user_manager,
+    with_settings,
+)
 from forwarding import assistant, pages, removal
 from forwarding.addresses import clean_local_part
 from forwarding.models import MailingList
@@ -161,7 +169,7 @@ def _can_take_back(domain: Domain, change: Change) -> bool:
 @in_domain
 @require_http_methods(["GET", "POST"])
 def use_assistant(
-    request: HttpRequest, domain: Domain, *, reach: Reach, fills: Fills, offer: Offer
+    request: HttpRequest, domain: Domain, *, reach: Reach, fills: Fills, offer: Offer, more: More
 ) -> HttpResponse:
     """Create the mailbox `mailbox` and lead the taken `name` of this domain to it, in one step."""
     if request.method == "GET":
@@ -196,6 +204,7 @@ def use_assistant(
         reach=reach,
         fills=fills,
         offer=offer,
+        more=more,
         taken=wanted,
         assisting=True,
     )

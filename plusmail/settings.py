@@ -97,6 +97,7 @@ INSTALLED_APPS = [
     "clientsettings",
     "webmail",
     "bulk",
+    "orders",
     "panel",
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
@@ -264,6 +265,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "webmail.tasks.forget_settings",
         "schedule": 24 * 60.0 * 60,
     },
+    "send what customers wrote to us": {
+        "task": "orders.tasks.send_inquiries",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "forget accesses to mail of long ago": {
         "task": "remotemail.tasks.prune_mail_accesses",
         "schedule": 24 * 60.0 * 60,
@@ -296,6 +302,11 @@ EMAIL_TIMEOUT = 20  # seconds
 EMAIL_USE_LOCALTIME = True
 # Who they come from; empty: to accounts, the mail server's postmaster.
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="")
+
+# --- Mail from customers --------------------------------------------------
+# Where "Contact us" sends to; empty: what customers write is in the admin alone.
+CONTACT_ADDRESS = env.str("CONTACT_ADDRESS", default="")
+CONTACTS_PER_HOUR = env.int("CONTACTS_PER_HOUR", default=5)  # of one customer
 
 # --- Language and time ----------------------------------------------------
 LANGUAGE_CODE = "ja"

@@ -13,6 +13,7 @@ from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
+from orders import views as orders
 from panel import history as histories
 from panel import views as panel
 from panel.hosts import client_address
@@ -22,7 +23,12 @@ from quota.archiving import views as archiving
 from remotemail import views as remote
 from webmail import views as webmail
 
-from_others = {"reach": pages.reach, "offer": panel.offer_for, "fills": fill.fills}
+from_others = {
+    "reach": pages.reach,
+    "offer": panel.offer_for,
+    "fills": fill.fills,
+    "more": orders.one_more,
+}
 from_lists = {"lists_among": list_pages.lists_among}
 from_panel = {"client_address": client_address}
 
@@ -110,6 +116,10 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("csv/accounts.csv", bulk.csv_export, {"kind": "accounts"}, name="csv_accounts"),
     path("csv/forwards.csv", bulk.csv_export, {"kind": "forwards"}, name="csv_forwards"),
     path("csv/imports/<int:import_id>/", bulk.csv_import, name="csv_import"),
+    path("options/", orders.options, name="orders_options"),
+    path("options/order/", orders.order, name="orders_order"),
+    path("options/orders/<int:order_id>/take-back/", orders.take_back, name="orders_take_back"),
+    path("contact/", orders.contact_us, name="contact"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [

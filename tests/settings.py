@@ -55,6 +55,8 @@ _wanted = {
     "TIME_ZONE": "Asia/Tokyo",
     "EMAIL_URL": "",
     "DEFAULT_FROM_EMAIL": "",
+    "CONTACT_ADDRESS": "",
+    "CONTACTS_PER_HOUR": "5",
     "DEBUG": "0",
     "DEMO": "0",
     "BEHIND_PROXY": "0",

@@ -23,6 +23,7 @@ OURS = (
     "bulk",
     "forwarding",
     "history",
+    "orders",
     "propagation",
     "quota",
     "remotemail",

@@ -178,7 +178,7 @@ class Account(Switches, OwnLimits):
         return self
 
     def _find_room(self) -> None:
-        """Raise ValidationError at the plan's limit; two requests cannot share the last place."""
+        """Raise ValidationError at the domain's limit; two requests cannot share the last place."""
         [used] = _count(domain=self.domain_id)
         refuse_if_full(self.domain, used)
 
@@ -280,8 +280,8 @@ class Account(Switches, OwnLimits):
 
 
 def refuse_if_full(domain: Domain, used: int) -> None:
-    """Raise ValidationError where a domain has as many accounts as its plan allows."""
-    limit = domain.plan.account_limit
+    """Raise ValidationError where a domain has as many accounts as it may."""
+    limit = domain.account_limit
     if used >= limit:
         raise ValidationError(
             _("%(used)d of %(limit)d accounts are in use. Delete one first, or ask us for more.")

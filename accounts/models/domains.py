@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -103,6 +103,9 @@ class Domain(models.Model):
         related_name="fixed_for",
         verbose_name=gettext_lazy("fixed account"),
     )
+    extra_accounts = models.PositiveIntegerField(
+        gettext_lazy("POP accounts beyond the plan's"), default=0, db_default=0
+    )
     home = models.CharField(
         gettext_lazy("home directory"),
         max_length=253,
@@ -160,6 +163,11 @@ class Domain(models.Model):
             return self.name
         return self.server.name
 
+    @property
+    def account_limit(self) -> int:
+        """How many POP accounts it may have: the plan's, and those added as an option."""
+        return self.plan.account_limit + self.extra_accounts
+
     def clean(self) -> None:
         """Refuse a server that takes no domains, and a server's own name as a domain."""
         if self._state.adding and not self.server.accepts_domains:
@@ -206,7 +214,7 @@ class Domain(models.Model):
     def change_plan(self, plan: Plan, *, by: Any = None) -> None:
         """Give the domain another plan; its accounts follow, and the server hears of it.
 
-        Accounts past the new plan's limit stay, and no more can be added. Raises
+        Accounts past the new limit stay, and no more can be added. Raises
         ValidationError if the domain is gone.
         """
         with transaction.atomic():
@@ -220,6 +228,16 @@ class Domain(models.Model):
             if found.record() != was:
                 found.propose(before=was, by=by)
         self.plan = plan
+
+    def add_accounts(self, count: int) -> None:
+        """Allow so many POP accounts more; the operator's word alone, and at once.
+
+        No mail server counts accounts. Raises ValidationError if the domain is gone.
+        """
+        more = F("extra_accounts") + count
+        if not Domain.objects.filter(pk=self.pk).update(extra_accounts=more):
+            raise ValidationError(_("This domain no longer exists."), code="gone")
+        self.refresh_from_db(fields=["extra_accounts"])
 
     def propose(self, *, before: HostedDomain | None = None, by: Any = None) -> None:
         """Tell the mail server about the domain as it is now."""

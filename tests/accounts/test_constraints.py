@@ -16,6 +16,7 @@ from django.utils.timezone import now
 
 from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from forwarding.models import DetachedDestination, ForwardingAddress, MailingList, Member
+from orders.models import Inquiry, Option, Order
 from propagation.models import Change, ChangeState, MailServer, Need
 from quota.models import (
     Archive,
@@ -33,6 +34,7 @@ from quota.models import (
 from remotemail.models import MailAccess
 from tests import factories
 from tests.conftest import Cast
+from tests.snapshot import OURS
 
 DAY = date(2026, 12, 2)
 HASH = "{SHA512-CRYPT}$6$rounds=1000$abcdefgh$" + "x" * 86
@@ -675,6 +677,125 @@ def test_member_is_there_once_and_an_address(cast: Cast) -> None:
         insert(Member, **row, address="ann@example.org\n")
 
 
+def order(cast: Cast, **values: Any) -> dict[str, Any]:
+    """Return the columns of an order that would be accepted."""
+    row = {
+        "domain": cast.com.pk,
+        "kind": "account",
+        "amount": 1,
+        "quantity": 1,
+        "setup_yen": 300,
+        "account_id": None,
+        "account_name": "",
+        "state": "asked",
+        "reason": "",
+        "limit_before": None,
+        "limit_after": None,
+        "asked_at": now(),
+        "ended_at": None,
+    }
+    return row | values
+
+
+GRANTED = {"state": "granted", "ended_at": now(), "limit_before": 10, "limit_after": 11}
+REFUSED = {"state": "refused", "ended_at": now(), "reason": "Not now."}
+OF_TANAKA = {"account_id": uuid.UUID(int=1), "account_name": "tanaka"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        GRANTED,
+        REFUSED,
+        {"state": "taken_back", "ended_at": now()},
+        {"kind": "mailbox", **OF_TANAKA},
+        {"kind": "message", **OF_TANAKA},
+    ],
+)
+def test_order_of_each_state_is_accepted(cast: Cast, values: dict[str, Any]) -> None:
+    insert(Order, **order(cast, **values))
+    connection.check_constraints()
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("order_state_known", {"state": "given", "ended_at": now()}),
+        ("order_of_an_account_names_it", {"kind": "mailbox"}),
+        ("order_of_an_account_names_it", {"kind": "message", **OF_TANAKA, "quantity": 2}),
+        ("order_of_an_account_names_it", {"kind": "account", **OF_TANAKA}),
+        ("order_of_an_account_names_it", {"kind": "disk"}),
+        ("order_is_of_something", {"amount": 0}),
+        ("order_is_of_something", {"quantity": 0}),
+        ("order_is_of_something", {"quantity": 100}),
+        ("order_ended_iff_not_asked", {"ended_at": now()}),
+        ("order_ended_iff_not_asked", {"state": "taken_back"}),
+        ("order_ended_iff_not_asked", GRANTED | {"ended_at": None}),
+        ("order_refused_with_a_reason", REFUSED | {"reason": ""}),
+        ("order_refused_with_a_reason", {"reason": "Why?"}),
+        ("order_granted_raises_a_limit", GRANTED | {"limit_before": None}),
+        ("order_granted_raises_a_limit", GRANTED | {"limit_after": None}),
+        ("order_granted_raises_a_limit", GRANTED | {"limit_after": 10}),
+        ("order_granted_raises_a_limit", {"limit_before": 10, "limit_after": 11}),
+    ],
+)
+def test_order_that_cannot_be_is_refused(
+    cast: Cast, constraint: str, values: dict[str, Any]
+) -> None:
+    with refused(constraint):
+        insert(Order, **order(cast, **values))
+
+
+def test_open_order_is_there_once(cast: Cast) -> None:
+    for values in (GRANTED, GRANTED, {}):
+        insert(Order, **order(cast, **values))
+    with refused("one_open_order_of_accounts"):
+        insert(Order, **order(cast))
+    insert(Order, **order(cast, kind="mailbox", **OF_TANAKA))
+    insert(Order, **order(cast, kind="message", **OF_TANAKA))
+    with refused("one_open_order_of_a_kind_per_account"):
+        insert(Order, **order(cast, kind="mailbox", **OF_TANAKA))
+
+
+def test_option_is_there_once_and_of_something(cast: Cast) -> None:
+    row = {"kind": "account", "amount": 1, "setup_yen": 300, "is_offered": True}
+    insert(Option, **row)
+    with refused("option_once"):
+        insert(Option, **row)
+    with refused("option_amount_at_least_one"):
+        insert(Option, **row | {"amount": 0})
+    with refused("option_kind_known"):
+        insert(Option, **row | {"kind": "disk"})
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("inquiry_subject_is_one_line", {"subject": ""}),
+        ("inquiry_subject_is_one_line", {"subject": "a\r\nBcc: x@example.org"}),
+        ("inquiry_subject_is_one_line", {"subject": "x" * 101}),
+        ("inquiry_sender_is_one_address", {"sender": "example"}),
+        ("inquiry_sender_is_one_address", {"sender": "a@example.com, b@example.com"}),
+        ("inquiry_sender_is_one_address", {"sender": "a@example.com\n"}),
+    ],
+)
+def test_message_to_us_that_would_be_no_mail_is_refused(
+    cast: Cast, constraint: str, values: dict[str, Any]
+) -> None:
+    row = {
+        "domain": cast.com.pk,
+        "sender": "example@example.com",
+        "from_fixed": True,
+        "subject": "追加について",
+        "text": "a\nb",
+        "written_at": now(),
+    }
+    insert(Inquiry, **row)
+    with refused(constraint):
+        insert(Inquiry, **row | values)
+
+
 # The table itself.
 
 NAMED_ABOVE = {
@@ -696,6 +817,8 @@ NAMED_ABOVE = {
     "domain_home_form",
     "domain_name_form",
     "home_once_per_server",
+    "inquiry_sender_is_one_address",
+    "inquiry_subject_is_one_line",
     "list_leave_key_form",
     "list_name_form",
     "list_once_per_domain",
@@ -716,7 +839,18 @@ NAMED_ABOVE = {
     "one_fixed_account_per_domain",
     "one_open_job_per_archive",
     "one_open_job_per_mailbox",
+    "one_open_order_of_a_kind_per_account",
+    "one_open_order_of_accounts",
     "one_pending_change_per_record",
+    "option_amount_at_least_one",
+    "option_kind_known",
+    "option_once",
+    "order_ended_iff_not_asked",
+    "order_granted_raises_a_limit",
+    "order_is_of_something",
+    "order_of_an_account_names_it",
+    "order_refused_with_a_reason",
+    "order_state_known",
     "plan_code_form",
     "plan_limits_are_limits",
     "refusal_once",
@@ -734,7 +868,7 @@ NAMED_ABOVE = {
 
 
 def test_every_constraint_of_the_project_is_tested_here() -> None:
-    ours = ["accounts", "forwarding", "propagation", "quota", "remotemail", "webmail", "panel"]
+    ours = [*OURS, "panel"]
     found: Callable[[str], list[str]] = lambda label: [  # noqa: E731
         constraint.name
         for model in apps.get_app_config(label).get_models()

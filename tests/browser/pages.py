@@ -30,7 +30,7 @@ NO_PAGES = {
     *("healthz", "home", "old_address", "logout", "choose_language", "assistant"),
     *("archive_download", "remote_download", "remote_delete"),
     *("admin:logout", "admin:jsi18n", "admin:autocomplete", "admin:view_on_site", "admin:None"),
-    "admin:quota_archiverun_run_now",
+    *("admin:quota_archiverun_run_now", "admin:orders_order_billing"),
     *("autoconfig", "autoconfig_well_known", "autodiscover"),
     *("apple_profile", "client_settings_qr"),
     *("csv_accounts", "csv_forwards"),
@@ -190,6 +190,27 @@ def all_steps_open(visitor: Visitor, scene: Scene) -> None:
         program.click()
 
 
+# Options
+
+
+def order_of_ito(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/options/order/?option={scene.objects['option']}&account=ito")
+
+
+def order_refused(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/options/order/?option={scene.objects['option']}")
+    visitor.page.fill("#account", "nobody")
+    visitor.send()
+
+
+def contact_refused(visitor: Visitor, scene: Scene) -> None:
+    visitor.go(f"{COM}/contact/")
+    visitor.page.fill("#sender", "somebody@outside.example")
+    visitor.page.fill("#subject", "件名")
+    visitor.page.fill("#text", "本文です。\n" * 30)
+    visitor.send()
+
+
 # Errors
 
 
@@ -269,12 +290,20 @@ WAYS: dict[str, dict[str, Way]] = {
         "settings-steps": all_steps_open,
         "settings-several": opens(f"{COM}/settings/sales/"),
         "settings-long": opens(f"/domains/{LONG}/settings/{LONG_NAME}/"),
+        "users-full": opens("/domains/full.example/users/"),
+        "options-long": opens(f"/domains/{LONG}/options/"),
+        "options-none-ordered": opens("/domains/full.example/options/"),
+        "order-mailbox": order_of_ito,
+        "order-refused": order_refused,
+        "contact-refused": contact_refused,
         "404": opens("/domains/wakaba.example/"),
         "403-csrf": token_lost,
     },
     "wakaba": {
         "managed-users": opens("/domains/managed.example/users/"),
         "managed-csv": opens("/domains/managed.example/csv/"),
+        "managed-options": opens("/domains/managed.example/options/"),
+        "managed-order": opens("/domains/managed.example/options/order/"),
         "403": opens("/domains/managed.example/users/{scene.managed.pk}/delete/"),
     },
     "operator": {

@@ -22,6 +22,7 @@ from forwarding import removal
 from forwarding.models import ForwardingAddress, MailingList, Member
 from mailhost.host import Status
 from mailhost.lists.leaving import token
+from orders.models import Inquiry, Option, OptionKind, Order
 from propagation import reconcile
 from propagation.models import MailServer
 from quota.models import (
@@ -97,6 +98,7 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     hostile, jobs = _archives(tanaka, homes)
     objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs[JobState.DONE]
     _logins()
+    objects["option"] = _orders(cast, tanaka).pk
     # For longer than a slow machine takes to look at all pages.
     MailServer.objects.update(seen_at=now() + timedelta(hours=1), trouble="")
     leaver = token(club.leave_key, "kaiin001@outside.example")
@@ -243,6 +245,28 @@ def _logins() -> None:
     form = {"username": "sakura", "password": factories.PASSWORD}
     browser().post("/login/", form)
     browser().post("/login/", form | {"password": "a wrong one"})
+
+
+def _orders(cast: Cast, tanaka: Account) -> Option:
+    """Leave orders of each state, messages to us, and a domain at its limit; return an option."""
+    larger = Option.objects.create(kind=OptionKind.MAILBOX, amount=10 * _MB, setup_yen=500)
+    messages = Option.objects.create(kind=OptionKind.MESSAGE, amount=7 * _MB, setup_yen=12_345_678)
+    com, long = tanaka.domain, Account.objects.get(name=LONG_NAME)
+    Order.objects.ask(domain=com, option=larger, account=tanaka).grant(by=cast.operator)
+    Order.objects.ask(domain=com, option=messages, account=tanaka).take_back()
+    Order.objects.ask(domain=com, option=messages, account=tanaka).refuse(
+        "ただいまのサーバーでは10 MBが上限のため、今回は承ることができません。" * 4
+    )
+    for option in (larger, messages):
+        Order.objects.ask(domain=long.domain, option=option, account=long)
+    small = factories.make_plan("small", account_limit=1)
+    factories.make_domain("full.example", customer=cast.sakura, plan=small, server=cast.server)
+    for sender in (com.fixed_address, f"{'n' * 64}@{LONG}"):
+        Inquiry.objects.create(
+            domain=com, sender=sender, from_fixed=sender == com.fixed_address,
+            subject="アカウントの追加について" * 6, text="よろしくお願いします。",
+        )  # fmt: skip
+    return larger
 
 
 def _archives(tanaka: Account, homes: Path) -> tuple[dict[str, int], dict[JobState, int]]:

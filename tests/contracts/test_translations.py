@@ -20,6 +20,7 @@ SOURCES = [
     "clientsettings",
     "forwarding",
     "history",
+    "orders",
     "panel",
     "plusmail",
     "propagation",

@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from bulk import jobs
 from bulk.models import ImportKind
+from orders.models import Option, Order
 from propagation.models import Change
 from quota.models import ArchiveJob, JobKind
 from tests import factories
@@ -131,6 +132,12 @@ def sakuras(cast: Cast, homes: Path) -> dict[str, object]:
         "list_id": factories.make_list(cast.com, "club", "tanaka@example.com").pk,
         "archive_id": archive.pk,
         "number": 1,
+        "order_id": Order.objects.ask(
+            domain=cast.com,
+            option=Option.objects.create(kind="account", amount=1, setup_yen=300),
+            quantity=2,
+            by=cast.sakura.user,
+        ).pk,
         "job_id": ArchiveJob.objects.ask(
             domain=cast.com, kind=JobKind.DELETE, archive=archive, account_name="tanaka"
         ).pk,

@@ -177,7 +177,9 @@ def test_forward_saved_as_it_was_keeps_its_time(cast: Cast, operator: Client) ->
 
 def test_other_plan_is_brought_to_the_server(busy: Account, operator: Client) -> None:
     big = factories.make_plan("big", mailbox_bytes=20_000_000)
-    operator.post(path("accounts.domain", "change", busy.domain_id), {"plan": big.pk})
+    operator.post(
+        path("accounts.domain", "change", busy.domain_id), {"plan": big.pk, "extra_accounts": 0}
+    )
     assert Domain.objects.get(pk=busy.domain_id).plan == big
     after = factories.pending("domain:example.com").after
     assert after is not None
@@ -187,8 +189,8 @@ def test_other_plan_is_brought_to_the_server(busy: Account, operator: Client) ->
 def test_plan_with_fewer_accounts_is_taken_and_said(busy: Account, operator: Client) -> None:
     small = factories.make_plan("small", account_limit=1)
     page = path("accounts.domain", "change", busy.domain_id)
-    text = operator.post(page, {"plan": small.pk}, follow=True).text
-    assert "The plan has 1 accounts, and example.com uses 2. They stay;" in text
+    text = operator.post(page, {"plan": small.pk, "extra_accounts": 0}, follow=True).text
+    assert "example.com may have 1 accounts, and uses 2. They stay;" in text
     assert Domain.objects.get(pk=busy.domain_id).plan == small
     assert Account.objects.filter(domain=busy.domain_id).count() == 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from django.test import Client
 
@@ -92,7 +94,7 @@ def test_cookie_of_other_making_is_not_believed(sakura: Client, held: str) -> No
 
 def test_too_much_is_not_kept(cast: Cast) -> None:
     client = browser()
-    client.post(FORWARDS, {"destination": [f"{n:0300}" * 20 for n in range(20)]})
+    client.post(FORWARDS, {"destination": [Random(n).randbytes(3000).hex() for n in range(20)]})
     text = log_in(client, FORWARDS)
     assert 'name="destination" id="destination" value=""' in text
 

@@ -14,12 +14,13 @@ from django.utils.timezone import now
 from pytest_django import Settings
 
 from accounts import trash
-from accounts.models import Account, DeletedAccount, Domain
+from accounts.models import MEGABYTE, Account, DeletedAccount, Domain
 from clientsettings import addresses
 from forwarding import assistant, removal
 from mailhost.host import Host
 from mailhost.instance import missing_programs
 from mailhost.records import Address, Entry, Record, record_from
+from orders.models import Option, OptionKind, Order
 from propagation import health, reconcile
 from propagation.apply import Report, apply_due
 from propagation.cancel import cancel
@@ -283,6 +284,27 @@ def test_files_that_somebody_edited_are_found_and_mended(site: Site) -> None:
     assert reconcile.compare(site.row)[1]
     reconcile.repair(site.row)
     assert reconcile.compare(site.row) == ([], [])
+
+
+# Options.
+
+
+def quota(site: Site, name: str) -> bytes:
+    """Return what Dovecot tells a mail program of an account's quota, in kilobytes."""
+    with site.running.imap(name, factories.PASSWORD) as client:
+        answer: bytes = client.getquotaroot("INBOX")[1][1][0]
+    return answer
+
+
+def test_granted_larger_mailbox_is_the_limit_that_dovecot_keeps(site: Site) -> None:
+    tanaka = site.account("tanaka")
+    option = Option.objects.create(kind=OptionKind.MAILBOX, amount=10 * MEGABYTE, setup_yen=500)
+    order = Order.objects.ask(domain=site.cast.com, option=option, account=tanaka)
+    assert site.apply().applied == 0
+    order.grant()
+    assert b"STORAGE 0 10240" in quota(site, "tanaka")
+    assert site.apply().applied == 1
+    assert b"STORAGE 0 20480" in quota(site, "tanaka")
 
 
 # The trash.

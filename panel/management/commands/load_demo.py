@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
@@ -41,6 +42,7 @@ class Command(BaseCommand):
         mailboxes = passwords.generate()
         with transaction.atomic():
             _load(logins, mailboxes)
+            call_command("load_demo_orders")
         Change.objects.pending().hurry()
         lines = [
             f"Operator   {'operator':10} {logins['operator']}   (Django admin: /admin/)",

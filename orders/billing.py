@@ -1,0 +1,92 @@
+"""The operator's yearly list for billing: the orders granted in a year, as CSV for Excel.
+
+UTF-8 with a byte order mark, without which Excel takes it for Shift_JIS; lines end as RFC 4180 has
+them. No text is a formula to a spreadsheet, whatever a customer's name begins with.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Min
+from django.utils.timezone import localtime, make_aware
+from django.utils.translation import gettext as _
+
+from accounts.models import Account
+from orders.models import OptionKind, Order, OrderQuerySet, OrderState
+from orders.models.orders import limit_of
+
+#: What a spreadsheet takes for the beginning of a formula; the full-width ones as well.
+_FORMULA = tuple("=+-@＝＋－＠\t\r\n|%")
+#: The years that can be asked for.
+FIRST, LAST = 2000, 2999
+
+
+def granted_in(year: int) -> OrderQuerySet:
+    """Return the orders granted in a calendar year of the panel's time zone, the first first."""
+    begin, end = (make_aware(datetime(one, 1, 1)) for one in (year, year + 1))  # noqa: DTZ001
+    orders = Order.objects.filter(state=OrderState.GRANTED, ended_at__gte=begin, ended_at__lt=end)
+    return orders.select_related("domain__customer__user", "domain__plan").order_by(
+        "ended_at", "pk"
+    )
+
+
+def years() -> list[int]:
+    """Return the years for which there may be something to bill, the newest first."""
+    this = localtime().year
+    first = Order.objects.filter(state=OrderState.GRANTED).aggregate(at=Min("ended_at"))["at"]
+    return list(range(this, (localtime(first).year if first else this) - 1, -1))
+
+
+def yearly_list(year: int) -> bytes:
+    """Return the file; its first line names the columns, in the language that is active."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\r\n")
+    table.writerow(map(safe, _columns()))
+    table.writerows([safe(cell) for cell in row] for row in _rows(year))
+    return codecs.BOM_UTF8 + text.getvalue().encode()
+
+
+def safe(cell: Any) -> Any:
+    """Return a cell that a spreadsheet shows as it stands: text is never a formula."""
+    if isinstance(cell, str) and cell.lstrip(" \u3000").startswith(_FORMULA):
+        return f"'{cell}"
+    return cell
+
+
+def _columns() -> list[str]:
+    return [
+        _("Order number"), _("Customer"), _("Login"), _("Domain"), _("Option"), _("POP account"),
+        _("Quantity"), _("Price of one (yen)"), _("Price (yen)"), _("Ordered on"),
+        _("Granted on"), _("Limit before"), _("Limit after"), _("Limit now"),
+    ]  # fmt: skip
+
+
+def _rows(year: int) -> Iterator[list[Any]]:
+    orders = list(granted_in(year))
+    ids = {order.account_id for order in orders if order.account_id}
+    accounts = Account.objects.select_related("domain__plan").in_bulk(ids)
+    for order in orders:
+        customer = order.domain.customer
+        yield [
+            order.pk, customer.name, customer.user.username, str(order.domain), order.what,
+            order.account_name, order.quantity, order.setup_yen, order.yen, _day(order.asked_at),
+            _day(order.ended_at), order.limit_before, order.limit_after, _now(order, accounts),
+        ]  # fmt: skip
+
+
+def _now(order: Order, accounts: dict[Any, Account]) -> int | str:
+    """Return the limit of today, which later orders and the operator have changed; "": gone."""
+    if order.of == OptionKind.ACCOUNT:
+        return order.domain.account_limit
+    account = accounts.get(order.account_id)
+    return limit_of(order.of, account) if account else ""
+
+
+def _day(moment: datetime | None) -> str:
+    return localtime(moment).date().isoformat() if moment else ""
