@@ -23,6 +23,7 @@ SOURCES = [
     "propagation",
     "quota",
     "remotemail",
+    "tracing",
     "webmail",
     "templates",
 ]
