@@ -26,6 +26,9 @@ GRACE = 3.0
 # Bytes of lines without an event until the position is noted all the same.
 _UNNOTED = 8 << 20
 
+# There was no log when we began: all of it is new.
+_NOTHING = Position(0, b"", 0)
+
 _log = logging.getLogger("mailhost.events")
 
 
@@ -39,12 +42,12 @@ class Follower:
         self._hosted = Hosted(paths.store)
         self._parser = Parser(self._hosted.is_hosted, self._db.senders())
         known = self._db.position()
-        self._position = known or logfiles.at_the_end(self._current)
-        self._noted = self._position.offset if self._position else 0
+        self._position = known or logfiles.at_the_end(self._current) or _NOTHING
+        self._noted = self._position.offset
         self._file: IO[bytes] | None = None
         self._path: Path | None = None
         self._renamed_at = 0.0
-        if known is None and self._position:
+        if known is None:
             self._keep([])
 
     def close(self) -> None:
@@ -66,7 +69,6 @@ class Follower:
         if self._file is None and not self._find():
             return False
         assert self._file is not None  # noqa: S101 (it was found)
-        assert self._position is not None  # noqa: S101 (with it)
         self._file.seek(self._position.offset)
         piece = self._file.read(CHUNK) or b""
         whole = piece.rfind(b"\n") + 1
@@ -81,7 +83,6 @@ class Follower:
 
     def _take(self, piece: bytes, size: int = 0) -> None:
         """Keep what these lines say; `size` are their bytes, if not all of them."""
-        assert self._position is not None  # noqa: S101 (it was found)
         self._hosted.refresh()
         inode, head, offset = self._position
         if len(head) < logfiles.HEAD:
@@ -92,7 +93,6 @@ class Follower:
             self._keep(events)
 
     def _keep(self, events: list[Event]) -> None:
-        assert self._position is not None  # noqa: S101 (it was found)
         parser = self._parser
         came = {queue_id: parser.senders[queue_id] for queue_id in parser.came}
         self._db.keep(events, self._position, came, parser.went, time.time())
@@ -107,9 +107,8 @@ class Follower:
         files = logfiles.chain(self._current)
         if not files:
             return False
-        if self._position is None:
-            # There was no log when we began: all of it is new.
-            return self._open(files[-1])
+        if self._position == _NOTHING:
+            return self._open(files[0])
         for file in files:
             if file.is_at(self._position):
                 return self._open(file, self._position)
@@ -137,7 +136,6 @@ class Follower:
     def _at_the_end(self) -> bool:
         """Look whether the log goes on in another file; say whether there is more at once."""
         assert self._file is not None  # noqa: S101 (it was read)
-        assert self._position is not None  # noqa: S101 (with it)
         if self._is_emptied():
             # Copied before, it goes on in the copy, which begins alike.
             _log.info("the log was emptied")
@@ -156,7 +154,6 @@ class Follower:
     def _is_emptied(self) -> bool:
         """Say whether the open file is shorter than what was read, or begins otherwise."""
         assert self._file is not None  # noqa: S101 (it was read)
-        assert self._position is not None  # noqa: S101 (with it)
         if self._path is None or self._path.suffix == ".gz":
             return False
         if os.fstat(self._file.fileno()).st_size < self._position.offset:
@@ -174,7 +171,6 @@ class Follower:
 
     def _next(self) -> bool:
         """Go on with the file after the open one, which has been read to its end."""
-        assert self._position is not None  # noqa: S101 (it was read)
         files = logfiles.chain(self._current)
         if not files:
             return False
