@@ -47,8 +47,8 @@ class EventReport(models.Model):
 class Side(models.TextChoices):
     """What an address is in an event."""
 
-    TO = "to", _("received")
-    FROM = "from", _("sent")
+    TO = "to", _("for the address")
+    FROM = "from", _("from the address")
 
 
 class Kind(models.TextChoices):
@@ -57,7 +57,7 @@ class Kind(models.TextChoices):
     DELIVERED = "delivered", _("Delivered")
     DEFERRED = "deferred", _("Put off")
     BOUNCED = "bounced", _("Returned to its sender")
-    REFUSED = "refused", _("Refused")
+    REFUSED = "refused", _("Mail refused")
 
 
 class MailEventQuerySet(models.QuerySet["MailEvent"]):
@@ -83,7 +83,7 @@ class MailEvent(models.Model):
     at = models.DateTimeField(_("time"))
     other = models.CharField(_("other side"), max_length=254, blank=True)
     onward = models.CharField(_("forwarded to"), max_length=254, blank=True)
-    relay = models.CharField(_("server"), max_length=253, blank=True)
+    relay = models.CharField(_("receiving server"), max_length=253, blank=True)
     code = models.CharField(_("code"), max_length=12, blank=True)
     reason = models.CharField(_("reason"), max_length=300, blank=True)
 
