@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from django.test import Client
 
     from accounts.models import Domain
+    from tracing.models import MailEvent
 
 DOMAIN = "bench.example"
 PASSWORD = "correct-horse-battery"
@@ -153,7 +154,7 @@ def _happen(domain: Domain, events: int) -> None:
         note(f"{first + portion} events")
 
 
-def _event(domain: Domain, number: int, at: object) -> object:
+def _event(domain: Domain, number: int, at: datetime) -> MailEvent:
     from tracing.models import MailEvent
 
     refused = number % 4 == 0

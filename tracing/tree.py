@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 
 from accounts.models import Account, Domain, accounts_by_address, mailbox_key
 from accounts.names import readable_address
 from forwarding import routes
 from forwarding.routes import End, RouteMap
+from propagation.prepared import Prepared
 from propagation.progress import LIVE, Progress, progress_of
 from quota.fill import Fill, fills
 
@@ -149,9 +151,8 @@ def _mark(nodes: Iterable[Node], domain: Domain) -> None:
     """Note on the customer's own addresses what waits there, and how full mailboxes are."""
     own = [node for node in nodes if node.own]
     names = {node.address.rpartition("@")[2] for node in own}
-    of_customer = Domain.objects.filter(customer=domain.customer_id, name__in=names)
-    related = of_customer.select_related("server", "fixed_account__domain")
-    domains = {one.name: one for one in related}
+    of_customer = _domains(customer=domain.customer_id, names=sorted(names))
+    domains = {one.name: one for one in of_customer}
     boxes = [node.address for node in own if node.end in (End.MAILBOX, End.NOWHERE)]
     accounts = accounts_by_address(boxes)
     filled = fills([account.pk for account in accounts.values()])
@@ -160,6 +161,12 @@ def _mark(nodes: Iterable[Node], domain: Domain) -> None:
         if node.end in (End.MAILBOX, End.NOWHERE) and (account := accounts.get(node.address)):
             node.account, node.fill = account, filled.get(account.pk)
     _mark_progress(own)
+
+
+@Prepared
+def _domains(customer: int, names: list[str]) -> QuerySet[Domain]:
+    own = Domain.objects.filter(customer=customer, name__in=names)
+    return own.select_related("server", "fixed_account__domain")
 
 
 def _mark_progress(own: Iterable[Node]) -> None:
