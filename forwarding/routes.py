@@ -17,12 +17,14 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, DeletedAccount, Domain
 from accounts.names import readable_address
 from mailhost.records import list_addresses
 from propagation.models import Change, parts
+from propagation.prepared import Prepared
 
 MAX_STEPS = 10
 MAX_ADDRESSES = 1000
@@ -209,13 +211,14 @@ def load(
     """
     instead = instead or {}
     found = RouteMap()
+    hosted: dict[str, Domain | None] = {}
     fresh = {address.lower() for address in addresses}
     for _level in range(steps or MAX_STEPS + 2):
         if not fresh:
             break
         if len(found.stops) + len(fresh) > most:
             raise _too_wide()
-        found.stops |= _stops(fresh, instead)
+        found.stops |= _stops(fresh, instead, hosted)
         fresh = {
             onward.lower()
             for address in fresh
@@ -225,12 +228,15 @@ def load(
     return found
 
 
-def _stops(addresses: set[str], instead: Mapping[str, Stop]) -> dict[str, Stop]:
-    """Look up one level of addresses."""
+def _stops(
+    addresses: set[str], instead: Mapping[str, Stop], hosted: dict[str, Domain | None]
+) -> dict[str, Stop]:
+    """Look up one level of addresses; `hosted` keeps the domains that are known already."""
     split = {address: address.rpartition("@")[::2] for address in addresses}
-    hosted = Domain.objects.filter(name__in={domain for _local, domain in split.values()})
-    domains = {domain.name: domain for domain in hosted.select_related("fixed_account__domain")}
-    names = {local for local, domain in split.values() if domain in domains}
+    if new := {domain for _local, domain in split.values()} - hosted.keys():
+        hosted |= dict.fromkeys(new) | {row.name: row for row in _hosted(names=sorted(new))}
+    names = {address: local for address, (local, domain) in split.items() if hosted[domain]}
+    domains = {name: row for name in map(_domain_of, names) if (row := hosted[name])}
     here = _Here(domains, names, instead)
     return {
         address: here.stop(local, domain) if domain in domains else Stop(End.OUTSIDE)
@@ -238,41 +244,58 @@ def _stops(addresses: set[str], instead: Mapping[str, Stop]) -> dict[str, Stop]:
     }
 
 
+def _domain_of(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
 class _Here:
-    """What stands at some names of some hosted domains, with an edit taken into account.
+    """What stands at some addresses of some hosted domains, with an edit taken into account.
 
     What is about to be deleted counts as gone: an edit takes effect after it, since it
-    is due later, and whoever takes the deletion back is judged then.
+    is due later, and whoever takes the deletion back is judged then. Where an address is led,
+    nothing else is asked about it.
     """
 
     def __init__(
-        self, domains: dict[str, Domain], names: set[str], instead: Mapping[str, Stop]
+        self, domains: dict[str, Domain], names: Mapping[str, str], instead: Mapping[str, Stop]
     ) -> None:
+        """Look them up; `names` are the parts before the @, by address."""
         self._domains = domains
-        led = _led(domains, names | {""}) | _lists(domains, names)
-        boxes = _pairs(Account, domains, names)
-        keys = [f"{_KINDS[stop.end]}:{address}" for address, stop in led.items()]
-        keys += [f"mailbox:{name}" for name, _domain in boxes]
-        leaving = _leaving(domains.values(), keys)
-        self._led = {
-            address: stop
-            for address, stop in led.items()
-            if (self._server(address), f"{_KINDS[stop.end]}:{address}") not in leaving
-        }
-        for address, stop in instead.items():
-            self._led.pop(address, None)
-            if stop.end != End.NOWHERE:
-                self._led[address] = stop
+        self._instead = instead
+        self._led = {address: stop for address, stop in instead.items() if stop.end != End.NOWHERE}
+        led = _led(domains, {*names.values(), ""})
+        self._add(led, self._leaving(led, set()))
+        rest = {local for address, local in names.items() if address not in self._led}
+        lists = _lists(domains, rest) if rest else {}
+        boxes = _pairs(Account, domains, rest)
+        leaving = self._leaving(lists, boxes)
+        self._add(lists, leaving)
         going = {
             (name, domain)
             for name, domain in boxes
             if (domains[domain].server_id, f"mailbox:{name}") in leaving
         }
         self._boxes = boxes - going
-        self._held = going | _pairs(DeletedAccount, domains, names)
+        caught = [name for name in domains if f"@{name}" in self._led]
+        self._held = going | _pairs(DeletedAccount, caught, rest)
+
+    def _add(self, stops: Mapping[str, Stop], leaving: set[tuple[int, str]]) -> None:
+        """Note where mail is led by what stays and is not edited."""
+        for address, stop in stops.items():
+            record = self._server(address), f"{_KINDS[stop.end]}:{address}"
+            if address not in self._instead and record not in leaving:
+                self._led[address] = stop
+
+    def _leaving(
+        self, stops: Mapping[str, Stop], boxes: set[tuple[str, str]]
+    ) -> set[tuple[int, str]]:
+        """Return which of these records are about to go, each with its server."""
+        keys = [f"{_KINDS[stop.end]}:{address}" for address, stop in stops.items()]
+        keys += [f"mailbox:{name}" for name, _domain in boxes]
+        return _leaving(self._domains.values(), keys) if keys else set()
 
     def _server(self, address: str) -> int:
-        return self._domains[address.rpartition("@")[2]].server_id
+        return self._domains[_domain_of(address)].server_id
 
     def stop(self, local: str, name: str) -> Stop:
         """Return what stands at `local`@`name`."""
@@ -312,13 +335,8 @@ def list_of_bounces(address: str) -> str:
 
 def _led(domains: Iterable[str], names: set[str]) -> dict[str, Stop]:
     """Return where these local parts of these domains are forwarded, by address."""
-    rows = _model("Destination").filter(
-        forwarding__domain__name__in=list(domains), forwarding__local_part__in=names
-    )
     found: dict[str, list[str]] = defaultdict(list)
-    for local, domain, to in rows.order_by("position").values_list(
-        "forwarding__local_part", "forwarding__domain__name", "address"
-    ):
+    for local, domain, to in _destinations(domains=sorted(domains), names=sorted(names)):
         found[f"{local}@{domain}"].append(to)
     return {address: Stop(End.FORWARD, tuple(leads)) for address, leads in found.items()}
 
@@ -329,13 +347,8 @@ def _lists(domains: Iterable[str], names: set[str]) -> dict[str, Stop]:
     Also of the lists whose bounces come to one of the names.
     """
     names = names | {name.removesuffix(BOUNCES) for name in names}
-    lists = _model("MailingList").filter(domain__name__in=list(domains), local_part__in=names)
-    # One without members is a list as well.
-    rows = lists.order_by("pk").values_list(
-        "local_part", "domain__name", "members__address", "members__left_at"
-    )
     found: dict[str, list[str]] = defaultdict(list)
-    for local, domain, member, left_at in rows:
+    for local, domain, member, left_at in _members(domains=sorted(domains), names=sorted(names)):
         members = found[f"{local}@{domain}"]
         if member and left_at is None:
             members.append(member)
@@ -344,10 +357,10 @@ def _lists(domains: Iterable[str], names: set[str]) -> dict[str, Stop]:
 
 def _leaving(domains: Iterable[Domain], keys: list[str]) -> set[tuple[int, str]]:
     """Return which of these records are about to go, each with its server."""
-    open_changes = Change.objects.open().filter(
-        server__in={domain.server_id for domain in domains}, key__in=keys
-    )
-    newest = {(change.server_id, change.key): change for change in open_changes.order_by("pk")}
+    servers = sorted({domain.server_id for domain in domains})
+    newest = {
+        (change.server_id, change.key): change for change in _open(servers=servers, keys=keys)
+    }
     return {record for record, change in newest.items() if change.removes}
 
 
@@ -355,8 +368,48 @@ def _pairs(
     model: type[Account | DeletedAccount], domains: Iterable[str], names: set[str]
 ) -> set[tuple[str, str]]:
     """Return the (name, domain) pairs that exist, of these names in these domains."""
-    rows = model._default_manager.filter(name__in=names, domain__name__in=list(domains))
-    return set(rows.values_list("name", "domain__name"))
+    return set(_named(model, domains=sorted(domains), names=sorted(names)))
+
+
+# Asked for each step of forwarding.
+
+
+@Prepared
+def _hosted(names: list[str]) -> QuerySet[Domain]:
+    return Domain.objects.filter(name__in=names).select_related("fixed_account__domain")
+
+
+@Prepared
+def _destinations(domains: list[str], names: list[str]) -> QuerySet[Any, tuple[str, str, str]]:
+    rows = _model("Destination").filter(
+        forwarding__domain__name__in=domains, forwarding__local_part__in=names
+    )
+    columns = "forwarding__local_part", "forwarding__domain__name", "address"
+    found: QuerySet[Any, tuple[str, str, str]] = rows.order_by("position").values_list(*columns)
+    return found
+
+
+@Prepared
+def _members(domains: list[str], names: list[str]) -> QuerySet[Any, tuple[str, str, str, Any]]:
+    lists = _model("MailingList").filter(domain__name__in=domains, local_part__in=names)
+    # One without members is a list as well.
+    columns = "local_part", "domain__name", "members__address", "members__left_at"
+    found: QuerySet[Any, tuple[str, str, str, Any]] = lists.order_by("pk").values_list(*columns)
+    return found
+
+
+@Prepared
+def _open(servers: list[int], keys: list[str]) -> QuerySet[Change]:
+    changes = Change.objects.open().filter(server__id__in=servers, key__in=keys)
+    return changes.only("server", "key", "before", "after", "state").order_by("pk")
+
+
+@Prepared
+def _named(
+    model: type[Account | DeletedAccount], domains: list[str], names: list[str]
+) -> QuerySet[Any, tuple[str, str]]:
+    rows = model._default_manager.filter(name__in=names, domain__name__in=domains)
+    return rows.order_by().values_list("name", "domain__name")
 
 
 def _model(name: str) -> Any:

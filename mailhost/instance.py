@@ -33,6 +33,8 @@ from mailhost import homes, locks
 from mailhost.config import HostConfig, load_config
 from mailhost.dovecot import Doveadm
 from mailhost.errors import HostError
+from mailhost.events.daemon import GREETING
+from mailhost.events.database import EventDatabase
 from mailhost.ftp import Ftp
 from mailhost.maps import Maps
 from mailhost.panel_imap import make_door
@@ -48,7 +50,7 @@ from mailhost.webmail import places
 from mailhost.webmail.asking import alive
 
 #: In the order to start them: without the policy daemon Postfix lets nobody send.
-SERVERS = ("policy", "lists", "usage", "postfix", "dovecot", "ftp", "ssh", "webmail")
+SERVERS = ("policy", "lists", "usage", "events", "postfix", "dovecot", "ftp", "ssh", "webmail")
 #: Seconds a server gets to end by itself before it is killed.
 PATIENCE = 10.0
 #: What proftpd-mod-crypto and proftpd-mod-sqlite bring.
@@ -141,6 +143,7 @@ def init(root: Path, config: HostConfig) -> None:
     make_door(paths, config)
     render(paths.root, config)
     UsageDatabase(paths.usage_db).close()
+    EventDatabase(paths.events_db).close()
     with closing(Store(paths.store)) as store:
         maps = Maps(paths)
         for name in maps.missing():
@@ -187,6 +190,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.lists: (0, 0, 0o700),
         paths.archive: (0, 0, 0o700),
         paths.usage: (0, 0, 0o700),
+        paths.events: (0, 0, 0o700),
         paths.ftp: (0, 0, 0o700),
         **_webmail_directories(paths, config),
         paths.ssh: (0, 0, 0o700),
@@ -340,6 +344,7 @@ def _made(paths: Paths, server: str) -> bool:
     """Say whether `init` of this version has made what one of our own programs needs."""
     made = {
         "usage": paths.usage,
+        "events": paths.events,
         "ssh": paths.ssh_host_key,
         "webmail": paths.webmail / "etc",
     }
@@ -379,6 +384,8 @@ def problem_of(root: Path, server: str, timeout: float = 5.0) -> str:
         return _lists_problem(Paths(root.absolute()), timeout)
     if server == "usage":
         return _usage_problem(Paths(root.absolute()), timeout)
+    if server == "events":
+        return _events_problem(Paths(root.absolute()), timeout)
     if server == "webmail":
         return "" if alive(config.webmail_port, timeout) else "gives no answer by HTTP"
     if server == "postfix":
@@ -458,6 +465,19 @@ def _usage_problem(paths: Paths, timeout: float) -> str:
             connection.connect(str(paths.usage_socket))
             connection.sendall(PING)
             if not connection.recv(512).startswith(NOTHING):
+                return "gives no answer on its socket"
+    except OSError as error:
+        return f"does not answer on its socket ({_reason(error)})"
+    return ""
+
+
+def _events_problem(paths: Paths, timeout: float) -> str:
+    """Say why the events daemon does not say how far it is, or "" if it does."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout)
+            connection.connect(str(paths.events_socket))
+            if not connection.recv(512).startswith(GREETING):
                 return "gives no answer on its socket"
     except OSError as error:
         return f"does not answer on its socket ({_reason(error)})"

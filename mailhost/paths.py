@@ -120,6 +120,21 @@ class Paths:
         return self.run / "usage"
 
     @property
+    def events(self) -> Path:
+        """What became of messages, as the events daemon keeps it."""
+        return self.root / "events"
+
+    @property
+    def events_db(self) -> Path:
+        """The events daemon's database; made by `init`."""
+        return self.events / "events.sqlite3"
+
+    @property
+    def events_socket(self) -> Path:
+        """Where the events daemon says how far it has read the log."""
+        return self.events / "socket"
+
+    @property
     def ftp(self) -> Path:
         """ProFTPD's configuration, host keys, who may log in, and what it remembers."""
         return self.root / "ftp"

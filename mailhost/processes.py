@@ -15,6 +15,8 @@ POLICY_MODULE = "mailhost.policy"
 LISTS_MODULE = "mailhost.lists"
 #: The same for how full mailboxes are.
 USAGE_MODULE = "mailhost.usage"
+#: The same for what became of messages.
+EVENTS_MODULE = "mailhost.events"
 #: The same for webmail, whose nginx and php-fpm it starts.
 WEBMAIL_MODULE = "mailhost.webmail"
 #: The same for reading mail by SSH.
@@ -24,6 +26,7 @@ OWN_MODULES = {
     "policy": POLICY_MODULE,
     "lists": LISTS_MODULE,
     "usage": USAGE_MODULE,
+    "events": EVENTS_MODULE,
     "webmail": WEBMAIL_MODULE,
     "ssh": SSH_MODULE,
 }
@@ -37,6 +40,7 @@ def pid_file(paths: Paths, server: str) -> Path:
         "policy": paths.policy / "policy.pid",
         "lists": paths.lists / "lists.pid",
         "usage": paths.usage / "usage.pid",
+        "events": paths.events / "events.pid",
         "ftp": paths.ftp / "proftpd.pid",
         "webmail": paths.webmail / "webmail.pid",
         "ssh": paths.ssh / "ssh.pid",

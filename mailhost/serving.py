@@ -38,6 +38,20 @@ def told_to_end() -> asyncio.Event:
     return ended
 
 
+async def listen_for_lines(
+    path: Path,
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
+) -> asyncio.Server:
+    """Listen at a socket that only root can open, for those who speak by lines."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    before = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(talk, str(path))
+    finally:
+        os.umask(before)
+
+
 async def listen(
     path: Path,
     connection: Callable[[], asyncio.BaseProtocol],

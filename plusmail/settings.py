@@ -98,6 +98,7 @@ INSTALLED_APPS = [
     "webmail",
     "bulk",
     "orders",
+    "tracing",
     "panel",
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
@@ -254,6 +255,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "take over which members' copies came back": {
         "task": "forwarding.tasks.collect_returned",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "take over what became of mail": {
+        "task": "tracing.tasks.collect_events",
         "schedule": 60.0,
         "options": {"expires": 60},
     },

@@ -21,6 +21,7 @@ from quota import fill, mailboxes
 from quota import views as quota
 from quota.archiving import views as archiving
 from remotemail import views as remote
+from tracing import views as tracing
 from webmail import views as webmail
 
 from_others = {
@@ -82,6 +83,8 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("sending/<uuid:account_id>/", quota.account_sending, from_panel, name="account_sending"),
     path("sending/<uuid:account_id>/check/", quota.check_sending, from_lists, name="check_sending"),
     path("mailboxes/<uuid:account_id>/archive/", archiving.archive_now, name="archive_now"),
+    path("why/", tracing.why, name="why"),
+    path("map/", tracing.address_map, name="address_map"),
     path("webmail/", webmail.webmail, name="webmail"),
     path("webmail/remove/", webmail.remove_webmail, name="remove_webmail"),
     path("archives/", archiving.archives, name="archives"),

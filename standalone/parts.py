@@ -125,6 +125,12 @@ def server_parts(var: Path, ports: Ports) -> list[Part]:
             "its socket",
         ),
         Part(
+            "events",
+            [*mailhost, "events"],
+            lambda: not problem_of(mailhost_root(var), "events"),
+            "its socket",
+        ),
+        Part(
             "postfix",
             [*mailhost, "postfix"],
             lambda: greets(ports.smtp, b"220 ") and greets(ports.submission, b"220 "),

@@ -27,6 +27,7 @@ OURS = (
     "propagation",
     "quota",
     "remotemail",
+    "tracing",
     "webmail",
 )
 

@@ -6,7 +6,9 @@ program says at once what is wrong instead of trying for days.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cache
 
 #: By reason: the reply's code and enhanced status code, and the words.
 REFUSALS: Mapping[str, tuple[str, str]] = {
@@ -63,6 +65,29 @@ def refusal(reason: str, *, hang_up: bool = False, help_url: str = "", **figures
     text = words.format(**{"about": size(limit if isinstance(limit, int) else 0), **figures})
     see = f"; see {help_url}" if help_url else ""
     return f"{code} {_plain(text)[: _MOST - len(see)]}{see}"
+
+
+def reason_in(text: str) -> tuple[str, dict[str, str]]:
+    """Return the reason of which `refusal` made this text, without its codes, and its figures.
+
+    ("", {}) for what is nobody's of ours.
+    """
+    if text.startswith(_NO_WAY):
+        return "no-login", {}
+    for reason, pattern in _patterns():
+        if match := pattern.match(text):
+            return reason, match.groupdict()
+    return "", {}
+
+
+@cache
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    """Return how the text of each reason looks, whatever its figures are."""
+    found = []
+    for reason, (_code, words) in REFUSALS.items():
+        form = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(words))
+        found.append((reason, re.compile(rf"{form}(?:; see |\Z)")))
+    return found
 
 
 def guessing(account: bool, minutes: int, *, help_url: str = "") -> str:

@@ -76,6 +76,13 @@ FIGURES = {
         "remote_message": "ms",
         "remote_delete_100": "s",
     },
+    "customer": {
+        "address_map_depth_10": "ms",
+        "address_map_depth_10_p95": "ms",
+        "event_cost": "us",
+        "diagnose": "ms",
+        "diagnose_p95": "ms",
+    },
     "passwords": {
         "verify_sha512_10000": "/s",
         "make_sha512_10000": "ms",

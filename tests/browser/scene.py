@@ -51,6 +51,7 @@ from tests.remotemail.conftest import Mailbox
 from tests.servers import MailServer as Running
 from tests.servers import message, wait_for
 from tests.snapshot import OURS
+from tracing.models import EventReport, MailEvent
 
 LONG = "nagai-namae-no-kaisha-ga-motteiru-totemo-nagai-domein.example"
 LONG_NAME = "namae-ga-sanjuuni-moji-no-kata.x"
@@ -95,6 +96,7 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     objects["change_id"] = factories.pending(suzuki.key).pk
     objects["forwarding_id"] = ForwardingAddress.objects.get(local_part="sales").pk
     _figures(tanaka)
+    _events(tanaka)
     hostile, jobs = _archives(tanaka, homes)
     objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs[JobState.DONE]
     _logins()
@@ -124,6 +126,7 @@ def _live_rows(cast: Cast) -> Account:
     factories.make_account(cast.other, "info")
     factories.make_forward(cast.com, "sales", "tanaka@example.com", "suzuki@example.com")
     factories.make_forward(cast.com, "long", f"{'n' * 64}@{LONG}", "a@outside.example")
+    _ways(cast)
     return factories.make_account(opened["managed.example"], "yamada")
 
 
@@ -237,6 +240,32 @@ def _figures(tanaka: Account) -> None:
             }
         ],
     )  # fmt: skip
+
+
+def _ways(cast: Cast) -> None:
+    """Lead an address over ten steps, the last of them to a full mailbox and to a long address."""
+    factories.make_forward(cast.com, "step9", "kato@example.com", f"{'n' * 64}@{LONG}")
+    for number in range(8, -1, -1):
+        factories.make_forward(cast.com, f"step{number}", f"step{number + 1}@example.com")
+
+
+def _events(tanaka: Account) -> None:
+    """Let messages have met each fate, with the longest that addresses and reasons can be."""
+    EventReport.objects.create(server=tanaka.server, collected_at=now())
+    long = {"other": _LONG_PEOPLE["sender"], "reason": "no-way-" * 42}
+    for number, fields in enumerate(
+        (
+            {"side": "to", "kind": "delivered", "other": "friend@outside.example"},
+            {"side": "to", "kind": "refused", "code": "5.1.1", "reason": "User unknown"},
+            {"side": "to", "kind": "refused", "code": "4.3.0", "other": "friend@outside.example"},
+            {"side": "from", "kind": "deferred", "code": "4.7.1", "relay": LONG, **long},
+            {"side": "from", "kind": "bounced", "code": "5.7.1", "relay": LONG, **long},
+        )
+    ):
+        MailEvent.objects.create(
+            domain=tanaka.domain, address="tanaka@example.com", at=now() - timedelta(hours=number),
+            **fields,
+        )  # fmt: skip
 
 
 def _logins() -> None:

@@ -26,6 +26,7 @@ SOURCES = [
     "propagation",
     "quota",
     "remotemail",
+    "tracing",
     "webmail",
     "templates",
 ]

@@ -53,6 +53,8 @@ FOR_EVERYBODY = {
 BY_SIGNED_LINK = {"leave_list"}
 # Pages about an object on which nothing can be sent.
 READ_ONLY = {
+    "address_map",
+    "why",
     "archive",
     "archive_message",
     "archive_download",

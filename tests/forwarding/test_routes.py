@@ -248,5 +248,5 @@ def test_map_of_a_chain_costs_a_fixed_number_of_queries_per_step(
 ) -> None:
     for number in range(10):
         factories.make_forward(com, f"w{number}", "x@example.org", "y@example.org")
-    with django_assert_num_queries(7):  # two levels; outside, only the domains are asked for
+    with django_assert_num_queries(4):  # two levels; outside, only the domains are asked for
         routes.load([f"w{number}@example.com" for number in range(10)])

@@ -70,7 +70,7 @@ def test_limits_that_somebody_chooses_today_stay(earlier: Path) -> None:
 
 
 def test_daemons_ask_for_init_instead_of_failing(earlier: Path) -> None:
-    for server in ("policy", "lists", "usage"):
+    for server in ("policy", "lists", "usage", "events"):
         with pytest.raises(InstanceError, match="run init again"):
             instance.run(earlier, server)
 

@@ -1,0 +1,112 @@
+"""What the mail servers report of messages: copies of their events, kept for 14 days.
+
+Nothing here decides anything. Rows may be lost, and come again when a server's `EventReport` is
+deleted.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Domain
+from propagation.models import MailServer
+
+#: How long events are kept, as on the mail server.
+KEPT = timedelta(days=14)
+#: A server's events are a minute old at most; later than this something is wrong.
+LATE = timedelta(minutes=5)
+
+
+class EventReport(models.Model):
+    """How far one server's events have been taken over, and when that was."""
+
+    server = models.OneToOneField(
+        MailServer, models.CASCADE, related_name="event_report", verbose_name=_("mail server")
+    )
+    cursor = models.CharField(max_length=200, blank=True, editable=False)
+    collected_at = models.DateTimeField(_("events of"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("report of what became of mail")
+        verbose_name_plural = _("reports of what became of mail")
+
+    def __str__(self) -> str:
+        return str(self.server)
+
+    @property
+    def late(self) -> bool:
+        """Whether the events are too old to be relied on."""
+        return self.collected_at is None or now() - self.collected_at > LATE
+
+
+class Side(models.TextChoices):
+    """What an address is in an event."""
+
+    TO = "to", _("for the address")
+    FROM = "from", _("from the address")
+
+
+class Kind(models.TextChoices):
+    """What became of a message for one recipient."""
+
+    DELIVERED = "delivered", _("Delivered")
+    DEFERRED = "deferred", _("Put off")
+    BOUNCED = "bounced", _("Returned to its sender")
+    REFUSED = "refused", _("Mail refused")
+
+
+class MailEventQuerySet(models.QuerySet["MailEvent"]):
+    """Which events."""
+
+    def about(self, domain: Domain, address: str) -> MailEventQuerySet:
+        """Return those of one address of a domain, the latest first."""
+        return self.filter(domain=domain, address=address).order_by("-at", "-pk")
+
+
+class MailEvent(models.Model):
+    """What became of a message, as it concerns one address of a domain.
+
+    One with two addresses of customers' domains is two rows, each its own domain's. `other` is
+    who sent it, or to whom it was written; `onward` where forwarding led it from this address.
+    `relay` is "mailbox", "list" or the name of the server that took it or answered.
+    """
+
+    domain = models.ForeignKey(Domain, models.CASCADE, db_index=False, verbose_name=_("domain"))
+    address = models.CharField(_("address"), max_length=254)
+    side = models.CharField(_("side"), max_length=4, choices=Side.choices)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    at = models.DateTimeField(_("time"))
+    other = models.CharField(_("other side"), max_length=254, blank=True)
+    onward = models.CharField(_("forwarded to"), max_length=254, blank=True)
+    relay = models.CharField(_("receiving server"), max_length=253, blank=True)
+    code = models.CharField(_("code"), max_length=12, blank=True)
+    reason = models.CharField(_("reason"), max_length=300, blank=True)
+
+    objects = MailEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("event of a message")
+        verbose_name_plural = _("events of messages")
+        constraints = [
+            models.CheckConstraint(name="mail_event_side", condition=Q(side__in=["to", "from"])),
+            models.CheckConstraint(
+                name="mail_event_kind",
+                condition=Q(kind__in=["delivered", "deferred", "bounced", "refused"]),
+            ),
+        ]
+        indexes = [
+            models.Index(name="mail_event_by_address", fields=["domain", "address", "-at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.at}: {self.kind}"
+
+    @property
+    def temporary(self) -> bool:
+        """Whether whoever sent it was asked to try again later."""
+        return self.kind == Kind.DEFERRED or self.code.startswith("4")
