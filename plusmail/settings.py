@@ -95,6 +95,7 @@ INSTALLED_APPS = [
     "remotemail",
     "clientsettings",
     "webmail",
+    "mailuser",
     "panel",
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
@@ -111,6 +112,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "mailuser.sessions.MailboxUserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -157,6 +159,7 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
+    "mailuser.backends.MailboxBackend",
 ]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
@@ -179,6 +182,8 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_SENSITIVE_PARAMETERS: list[str] = []
 AXES_VERBOSE = False
+# One account has several names to log in by, which count together.
+AXES_USERNAME_CALLABLE = "mailuser.backends.throttled_name"
 AXES_CLIENT_IP_CALLABLE = "panel.hosts.client_address"
 # A mailbox's password: a scheme that both Dovecot and crypt(3) verify. docs/performance.md
 # has the measurement behind the default; a hash made otherwise is renewed at the next change.

@@ -18,7 +18,7 @@ from django.utils.timezone import now
 
 from accounts.models import User
 
-OURS = ("accounts", "forwarding", "propagation", "quota", "remotemail", "webmail")
+OURS = ("accounts", "forwarding", "mailuser", "propagation", "quota", "remotemail", "webmail")
 
 
 def _tables() -> list[type[models.Model]]:
