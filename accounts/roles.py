@@ -173,7 +173,7 @@ def may_take_back(domain: Domain, change: Change) -> bool:
     account comes or goes, and on all of them its size and the domain itself.
     """
     kind = change.key.partition(":")[0]
-    if kind in ("address", "list"):
+    if kind in ("address", "list", "reply"):
         return True
     if kind == "webmail":
         return may_change_accounts(domain)

@@ -211,6 +211,7 @@ RECORD_SOURCES = [
     "forwarding.sources.addresses",
     "forwarding.sources.lists",
     "webmail.sources.webmails",
+    "mailuser.sources.replies",
 ]
 # Each is asked whether an account may have a name of a domain; see accounts.names_elsewhere.
 NAME_RULES = ["forwarding.taken.refuse_lists_name"]

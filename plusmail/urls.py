@@ -12,7 +12,8 @@ from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
-from mailuser import choosing
+from mailuser import choosing, replying
+from mailuser import forwarding as own_forwarding
 from mailuser import views as mailuser
 from panel import views as panel
 from panel.hosts import client_address
@@ -33,6 +34,7 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
     path("users/rights/", choosing.mailbox_rights, name="mailbox_rights"),
     path("users/<uuid:account_id>/rights/", choosing.account_rights, name="account_rights"),
+    path("users/<uuid:account_id>/auto-reply/", replying.auto_reply, name="auto_reply"),
     path("users/<uuid:account_id>/ftp/", switching.account_ftp, name="account_ftp"),
     path("users/<uuid:account_id>/ssh/", switching.account_ssh, name="account_ssh"),
     path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
@@ -113,6 +115,8 @@ of_a_domain: list[URLPattern | URLResolver] = [
 of_a_mailbox: list[URLPattern | URLResolver] = [
     path("", mailuser.mailbox_home, from_panel, name="mailbox_home"),
     path("password/", accounts.change_password, name="mailbox_change_password"),
+    path("auto-reply/", replying.auto_reply, name="mailbox_auto_reply"),
+    path("forwarding/", own_forwarding.own_forwarding, name="mailbox_forwarding"),
     path("mail/", remote.remote_mail, from_panel, name="mailbox_remote_mail"),
     path("mail/delete/", remote.remote_delete, from_panel, name="mailbox_remote_delete"),
     path("mail/trail/", remote.remote_trail, from_panel, name="mailbox_remote_trail"),

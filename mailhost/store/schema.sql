@@ -52,6 +52,8 @@ CREATE TABLE destination (
     folded TEXT NOT NULL,
     PRIMARY KEY (address, position)
 ) STRICT, WITHOUT ROWID;
+-- Which addresses lead to a mailbox, for its auto-reply.
+CREATE INDEX destination_by_folded ON destination (folded);
 
 -- The addresses of mailing lists: of each `list` the one that members post to, and the one
 -- to which copies that cannot be delivered come back.
@@ -85,6 +87,9 @@ CREATE TABLE dirty (
 
 -- Mailbox names about which ProFTPD's database may not say what the view ftp_user does.
 CREATE TABLE ftp_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+-- Mailbox names whose auto-reply may not be what the records say.
+CREATE TABLE reply_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
 -- Mailbox names whose open sessions have to end.
 CREATE TABLE kick (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
@@ -159,4 +164,4 @@ AND NOT EXISTS (
 )
 AND NOT EXISTS (SELECT 1 FROM list AS l WHERE l.address = t.address);
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;

@@ -1,5 +1,6 @@
-"""What a mailbox's user may do, and his language."""
+"""What a mailbox's user may do, his language, and the mailbox's auto-reply."""
 
+from mailuser.models.replies import AutoReply, reply_key
 from mailuser.models.rights import (
     AccountRights,
     DomainRights,
@@ -11,9 +12,11 @@ from mailuser.models.rights import (
 
 __all__ = [
     "AccountRights",
+    "AutoReply",
     "DomainRights",
     "Preference",
     "Rights",
+    "reply_key",
     "rights_in",
     "rights_of",
 ]

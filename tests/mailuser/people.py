@@ -19,5 +19,5 @@ def as_user(account: Account, language: str = "en") -> Client:
     request.session = client.session
     sessions.log_in(request, sessions.MailboxUser(account))
     request.session.save()
-    client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(request.session.session_key)
     return client
