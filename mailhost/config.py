@@ -127,7 +127,7 @@ class HostConfig:
     reply_port: int = _setting(
         2589,
         "PORT",
-        "port of 127.0.0.1 where Dovecot alone hands over auto-replies",
+        "port of 127.0.0.1 where Dovecot alone hands over what mailboxes answer by themselves",
     )
     webmail_uid: int = _setting(
         5004,

@@ -734,7 +734,16 @@ NAMED_ABOVE = {
 
 
 def test_every_constraint_of_the_project_is_tested_here() -> None:
-    ours = ["accounts", "forwarding", "propagation", "quota", "remotemail", "webmail", "panel"]
+    ours = [
+        "accounts",
+        "forwarding",
+        "mailuser",
+        "propagation",
+        "quota",
+        "remotemail",
+        "webmail",
+        "panel",
+    ]
     found: Callable[[str], list[str]] = lambda label: [  # noqa: E731
         constraint.name
         for model in apps.get_app_config(label).get_models()

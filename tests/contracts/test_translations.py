@@ -24,6 +24,7 @@ SOURCES = [
     "quota",
     "remotemail",
     "webmail",
+    "mailuser",
     "templates",
 ]
 PLACES = re.compile(r"%\((\w+)\)[sd]|%[sd%]")
