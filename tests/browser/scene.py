@@ -20,6 +20,7 @@ from forwarding import removal
 from forwarding.models import ForwardingAddress, MailingList, Member
 from mailhost.host import Status
 from mailhost.lists.leaving import token
+from mailuser.models import AccountRights, DomainRights, Preference
 from propagation import reconcile
 from propagation.models import MailServer
 from quota.models import (
@@ -93,6 +94,7 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     _figures(tanaka)
     hostile, jobs = _archives(tanaka, homes)
     objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs[JobState.DONE]
+    _rights(cast)
     _logins()
     # For longer than a slow machine takes to look at all pages.
     MailServer.objects.update(seen_at=now() + timedelta(hours=1), trouble="")
@@ -203,6 +205,14 @@ def _figures(tanaka: Account) -> None:
             }
         ],
     )  # fmt: skip
+
+
+def _rights(cast: Cast) -> None:
+    """Let the owner have chosen for all mailboxes and for one, and one user his language."""
+    DomainRights.objects.create(domain=cast.com)
+    for name in ("ito", "kato"):
+        AccountRights.objects.create(account=cast.com.accounts.get(name=name), forward=False)
+    Preference.objects.create(account=cast.com.accounts.get(name="tanaka"), language="ja")
 
 
 def _logins() -> None:
