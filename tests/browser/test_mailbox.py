@@ -36,7 +36,7 @@ def test_user_sees_to_his_mailbox_and_is_out_when_its_owner_says_so(
             for _who in range(2)
         )
         user.log_in("tanaka@example.com", PASSWORD)
-        expect(user.page.locator("h1")).to_have_text("tanaka@example.com")
+        expect(user.page.locator("main .lead .address")).to_have_text("tanaka@example.com")
         user.page.locator("main a[href='/mailbox/auto-reply/']").click()
         user.page.check("input[name=on]")
         user.page.fill("#subject", "不在")
@@ -54,7 +54,7 @@ def test_user_sees_to_his_mailbox_and_is_out_when_its_owner_says_so(
         user.go("/mailbox/password/")
         user.page.fill("input[name=password]", f"another-{PASSWORD}")
         user.send()
-        expect(user.page.locator("h1")).to_have_text("tanaka@example.com")
+        expect(user.page.locator("main .lead .address")).to_have_text("tanaka@example.com")
 
         owner.log_in("sakura", factories.PASSWORD)
         owner.go(f"/domains/example.com/users/{account.pk}/rights/")
