@@ -7,6 +7,7 @@ from django.utils.translation import check_for_language
 from django.views.decorators.http import require_POST
 
 from accounts.models import User
+from accounts.viewers import mailbox_user
 
 
 @require_POST
@@ -19,6 +20,8 @@ def choose_language(request: HttpRequest) -> HttpResponse:
         remember(response, language)
         if isinstance(request.user, User):
             User.objects.filter(pk=request.user.pk).update(language=language)
+        elif user := mailbox_user(request):
+            user.remember_language(language)
     return response
 
 

@@ -9,19 +9,24 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.views.decorators.cache import never_cache
 
 from accounts.models import Account, Domain
 from accounts.typed import over_a_login
+from accounts.viewers import Right, Viewer, mailbox_user, somebody
 from mailhost import grammar
 from propagation.models import Change
 from propagation.prepared import Prepared
 
 P = ParamSpec("P")
 DomainView = Callable[Concatenate[HttpRequest, Domain, P], HttpResponseBase]
+ViewerView = Callable[Concatenate[HttpRequest, Viewer, P], HttpResponseBase]
+AccountView = Callable[Concatenate[HttpRequest, Viewer, Account, P], HttpResponseBase]
 
 
 def in_domain(view: DomainView[P]) -> Callable[..., HttpResponseBase]:
@@ -33,6 +38,7 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponseBase]:
     @never_cache
     @reload_when_logged_out
     @over_a_login
+    @_not_for_mailbox_users
     @login_required
     @wraps(view)
     def guarded(request: HttpRequest, domain: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -45,6 +51,93 @@ def in_domain(view: DomainView[P]) -> Callable[..., HttpResponseBase]:
         return view(request, found[0], *args, **kwargs)
 
     return guarded
+
+
+def _not_for_mailbox_users(
+    view: Callable[..., HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
+    """Say to the user of one mailbox that there is nothing, as to another customer."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if mailbox_user(request) is not None:
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def for_viewer(*rights: Right) -> Callable[[ViewerView[P]], Callable[..., HttpResponseBase]]:
+    """Give a view the one it is for: the owner of the domain that its address names, or, where
+    it names none, the user of a mailbox whom that owner has given all `rights`.
+
+    A view so guarded has to keep to `viewer.account`; `of_account` does that by itself.
+    """
+
+    def decorate(view: ViewerView[P]) -> Callable[..., HttpResponseBase]:
+        @in_domain
+        def of_owner(request: HttpRequest, domain: Domain, /, **kwargs: Any) -> HttpResponseBase:
+            return view(request, Viewer(domain, request.user), **kwargs)  # type: ignore[call-arg]
+
+        @in_mailbox(*rights)
+        def of_user(request: HttpRequest, viewer: Viewer, /, **kwargs: Any) -> HttpResponseBase:
+            return view(request, viewer, **kwargs)  # type: ignore[call-arg]
+
+        @wraps(view)
+        def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            return (of_owner if "domain" in kwargs else of_user)(request, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def of_account(*rights: Right) -> Callable[[AccountView[P]], Callable[..., HttpResponseBase]]:
+    """Give a view who it is for, and the account: the owner's whose id the address has, or the one
+    that is the mailbox's user's; see `for_viewer`.
+    """
+
+    def decorate(view: AccountView[P]) -> Callable[..., HttpResponseBase]:
+        @for_viewer(*rights)
+        def found(
+            request: HttpRequest, viewer: Viewer, /, account_id: Any = None, **kwargs: Any
+        ) -> HttpResponseBase:
+            account = viewer.account
+            if account is None:
+                accounts = viewer.domain.accounts.select_related("server")
+                account = get_object_or_404(accounts, pk=account_id)
+            account.domain = viewer.domain
+            return view(request, viewer, account, **kwargs)  # type: ignore[call-arg]
+
+        return wraps(view)(found)
+
+    return decorate
+
+
+def in_mailbox(*rights: Right) -> Callable[[ViewerView[P]], Callable[..., HttpResponseBase]]:
+    """Give a view the user of a mailbox who has logged in and has these rights.
+
+    Strangers are led to the login, all other logins find nothing.
+    """
+
+    def decorate(view: ViewerView[P]) -> Callable[..., HttpResponseBase]:
+        @never_cache
+        @reload_when_logged_out
+        @over_a_login
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            user = mailbox_user(request)
+            if user is None:
+                if request.user.is_authenticated:
+                    raise Http404
+                return redirect_to_login(request.get_full_path())
+            if not all(map(user.may, rights)):
+                raise PermissionDenied
+            return view(request, Viewer(user.account.domain, user, user), *args, **kwargs)
+
+        return guarded
+
+    return decorate
 
 
 @Prepared
@@ -61,7 +154,7 @@ def reload_when_logged_out(
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.headers.get("HX-Request") and not request.user.is_authenticated:
+        if request.headers.get("HX-Request") and not somebody(request):
             return HttpResponse(headers={"HX-Refresh": "true"})
         return view(request, *args, **kwargs)
 
@@ -80,7 +173,7 @@ def may_take_back(domain: Domain, change: Change) -> bool:
     account comes or goes, and on all of them its size and the domain itself.
     """
     kind = change.key.partition(":")[0]
-    if kind in ("address", "list"):
+    if kind in ("address", "list", "reply"):
         return True
     if kind == "webmail":
         return may_change_accounts(domain)

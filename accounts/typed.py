@@ -14,6 +14,8 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 
+from accounts.viewers import somebody
+
 COOKIE = "typed"
 SECONDS = 10 * 60
 LONGEST = 3000  # what a browser takes in one cookie is 4096 with all around it
@@ -61,14 +63,14 @@ def over_a_login(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRes
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
-        if not request.user.is_authenticated and request.method == "POST":
+        if not somebody(request) and request.method == "POST":
             keep(request, response)
             words = _(
                 "Your login had ended, so what you sent was not saved. Please log in and send it "
                 "again; passwords have to be entered anew."
             )
             messages.warning(request, words)
-        elif request.user.is_authenticated and COOKIE in request.COOKIES:
+        elif COOKIE in request.COOKIES and somebody(request):
             response.delete_cookie(COOKIE, path=request.path)
         return response
 

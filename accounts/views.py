@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.contrib.auth.views import LoginView
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,8 +22,9 @@ from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
 from accounts.languages import remember
 from accounts.listing import PAGE_SIZE, Accounts
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User, mailbox_key
-from accounts.roles import in_domain, may_change_accounts, require_self_service
+from accounts.roles import in_domain, may_change_accounts, of_account, require_self_service
 from accounts.rows import FillLike, Row, draw
+from accounts.viewers import Right, Viewer
 from propagation.progress import clock, progress_of
 
 
@@ -154,17 +155,17 @@ def render_user_manager(
     )
 
 
-@in_domain
+@of_account(Right.PASSWORD)
 @require_http_methods(["GET", "HEAD", "POST"])
-def change_password(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
+def change_password(request: HttpRequest, viewer: Viewer, account: Account) -> HttpResponse:
     """Give an account another password; the page says from when it counts."""
-    account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
-    account.domain = domain
     form = PasswordForm(request.POST or None)
     if request.method == "POST":
         if "generate" in request.POST:
             form = with_generated_password(form, PasswordForm)
-        elif form.is_valid() and form.save(account, by=request.user):
+        elif form.is_valid() and form.save(account, by=viewer.by):
+            if viewer.mailbox:
+                viewer.mailbox.password_changed(request)
             messages.success(
                 request,
                 _(
@@ -173,8 +174,14 @@ def change_password(request: HttpRequest, domain: Domain, account_id: Any) -> Ht
                 )
                 % {"name": account.name, "time": clock(account.server)},
             )
-            return redirect("user_manager", domain.name)
-    context = {"domain": domain, "account": account, "form": form, "time": clock(account.server)}
+            return redirect("mailbox_home" if viewer.mailbox else viewer.url("user_manager"))
+    context = {
+        "viewer": viewer,
+        "domain": viewer.domain,
+        "account": account,
+        "form": form,
+        "time": clock(account.server),
+    }
     return render(request, "accounts/password.html", context, status=422 if form.errors else 200)
 
 

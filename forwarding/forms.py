@@ -104,6 +104,10 @@ class DestinationsForm(PageForm):
         """Make the domain's catch-all, or put the reason why not on the form."""
         return self._open("")
 
+    def save_at(self, local_part: str) -> bool:
+        """Forward the address of this local part anew, or put the reason why not on the form."""
+        return self._open(local_part)
+
     def _open(self, local_part: str) -> bool:
         destinations = self._destinations(f"{local_part}@{self.domain.name}")
         return self._try(

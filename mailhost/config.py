@@ -124,6 +124,11 @@ class HostConfig:
     webmail_submission_port: int = _setting(
         2588, "PORT", "port of 127.0.0.1 where webmail alone sends mail"
     )
+    reply_port: int = _setting(
+        2589,
+        "PORT",
+        "port of 127.0.0.1 where Dovecot alone hands over what mailboxes answer by themselves",
+    )
     webmail_uid: int = _setting(
         5004,
         "NUMBER",
@@ -280,6 +285,7 @@ class HostConfig:
         # By the port the panel's login is told from a customer's.
         taken = {getattr(self, f"{name}_port") for name in _CUSTOMERS}
         _must(not self.panel_imap_port or self.panel_imap_port not in taken, "panel_imap_port")
+        _must(0 < self.reply_port <= 65535, "reply_port")
         self._check_webmail(taken)
         self._check_ids()
         _must(_port_range(self.ftp_passive_ports), "ftp_passive_ports")

@@ -14,24 +14,40 @@ from mailhost import dovecot
 from mailhost.dovecot import Doveadm, NoAnswer, User
 from mailhost.ftp import Ftp
 from mailhost.maps import MapError, Maps, answers
-from mailhost.records import Address, Entry, Mailbox, MailingList, Webmail, list_addresses
+from mailhost.records import (
+    Address,
+    AutoReply,
+    Entry,
+    Mailbox,
+    MailingList,
+    Webmail,
+    list_addresses,
+)
+from mailhost.replies import Scripts
 from mailhost.store import Store, derived_addresses
 from mailhost.webmail.asking import serves
 
 Place = tuple[str, str]
 #: Records that work on a server that hosts their domain.
-OF_A_DOMAIN = Mailbox | Address | MailingList | Webmail
+OF_A_DOMAIN = Mailbox | Address | MailingList | Webmail | AutoReply
 
 
 class Confirmer:
     """Asks one server's backends about entries that the store has taken; to be used once."""
 
     def __init__(
-        self, store: Store, maps: Maps, doveadm: Doveadm, ftp: Ftp, webmail_port: int
+        self,
+        store: Store,
+        maps: Maps,
+        doveadm: Doveadm,
+        ftp: Ftp,
+        scripts: Scripts,
+        webmail_port: int,
     ) -> None:
         """Take what it asks; webmail by HTTP, on a port of this machine."""
         self._webmail_port = webmail_port
         self._ftp = ftp
+        self._scripts = scripts
         self._store = store
         self._maps = maps
         self._doveadm = doveadm
@@ -73,7 +89,7 @@ class Confirmer:
         hosted = self._store.lines.of("domains", list({_domain(entry) for entry in entries}))
         # Last, for of many mailboxes it takes Dovecot longest to tell.
         users, deaf = self._users(entries, asked)
-        problems = self._wrong_in_webmail(entries)
+        problems = self._wrong_in_webmail(entries) | self._wrong_replies(entries)
         for entry in entries:
             problem = silent or self._differs(places[entry.key], wanted, found)
             problem = problem or _idle(entry, hosted, wanted)
@@ -123,7 +139,7 @@ class Confirmer:
         elif kind == "list":
             for address in list_addresses(name):
                 yield from (("mailboxes", address), ("transport", address))
-        elif kind in ("plan", "webmail"):
+        elif kind in ("plan", "webmail", "reply"):
             return
         elif isinstance(entry.record, Mailbox):
             yield "mailboxes", entry.record.address
@@ -177,6 +193,24 @@ class Confirmer:
                 does = "serves" if served[domain] else "does not serve"
                 problems[entry.key] = f"webmail {does} the domain"
                 self._store.webmail.mark_dirty([domain])
+        return problems
+
+    def _wrong_replies(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return which auto-replies are not as the store has them, and have them mended."""
+        problems = {}
+        for entry in entries:
+            if not entry.key.startswith("reply:"):
+                continue
+            name = _name(entry)
+            reply = self._store.replies.of(name)
+            if reply is None and entry.record is not None:
+                problems[entry.key] = f"there is no such mailbox as the auto-reply of {name} is for"
+                continue
+            ids = [reply.record.mailbox_id] if reply else self._store.replies.ids_of([name])
+            wanted = self._scripts.line(reply) if reply else ""
+            if any(self._scripts.found(mailbox_id) != wanted for mailbox_id in ids):
+                self._store.replies.mark_dirty([name])
+                problems[entry.key] = f"the auto-reply of {name} is not in place"
         return problems
 
     def _wrong_user(self, entry: Entry, users: dict[str, User]) -> str:

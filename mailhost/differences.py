@@ -15,6 +15,7 @@ from mailhost import grammar
 from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
+from mailhost.replies import Scripts
 from mailhost.store import Store
 from mailhost.store.ftp import FtpUser
 from mailhost.webmail.sites import Sites
@@ -99,6 +100,12 @@ def of_webmail(store: Store, sites: Sites) -> Iterator[Difference]:
     """Compare the domains that have webmail with those for which it is ready."""
     wanted = ((domain, "served") for domain in store.webmail.all())
     yield from merge("webmail", wanted, ((domain, "served") for domain in sites.domains()))
+
+
+def of_replies(store: Store, scripts: Scripts) -> Iterator[Difference]:
+    """Compare the scripts of auto-replies with the records, by the mailboxes' ids."""
+    wanted = ((reply.record.mailbox_id, scripts.line(reply)) for reply in store.replies.all())
+    yield from merge("auto-reply", wanted, scripts.all())
 
 
 def strays(store: Store, paths: Paths) -> Iterator[Path]:

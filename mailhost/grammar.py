@@ -9,6 +9,7 @@ bypassed changes nothing. Patterns end in \\Z: $ lets a final newline through.
 from __future__ import annotations
 
 import re
+from datetime import date
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = rf"(?=.{{3,253}}\Z){_LABEL}(?:\.{_LABEL})+"
@@ -47,6 +48,14 @@ OWNER = re.compile(r"\A[a-z0-9-]{1,40}\Z")
 TITLE = re.compile(
     r"\A(?! )[^\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
     r"{1,100}(?<! )\Z"
+)
+#: The subject of an auto-reply: one line, as TITLE but longer.
+SUBJECT = re.compile(TITLE.pattern.replace("{1,100}", "{1,200}"))
+#: The text of an auto-reply: lines of what people write, no control or format character.
+LETTER = re.compile(
+    r"\A(?=.*\S)[^\x00-\x09\x0b-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ud800-\udfff]{1,4000}\Z",
+    re.DOTALL,
 )
 #: A page of the panel, to which a token is added.
 URL = re.compile(r"\Ahttps?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]*)*\Z")
@@ -143,6 +152,26 @@ def check_owner(text: str) -> None:
 def check_title(text: str) -> None:
     """Raise GrammarError unless `text` is one line that may name a list to people."""
     _check("title", TITLE, text)
+
+
+def check_subject(text: str) -> None:
+    """Raise GrammarError unless `text` is one line that may be an auto-reply's subject."""
+    _check("subject", SUBJECT, text)
+
+
+def check_letter(text: str) -> None:
+    """Raise GrammarError unless `text` may be what an auto-reply says."""
+    _check("letter", LETTER, text)
+
+
+def check_day(text: str) -> None:
+    """Raise GrammarError unless `text` is a day of the calendar, as 2026-12-28."""
+    try:
+        same = date.fromisoformat(text).isoformat() == text
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise GrammarError("day", text)
 
 
 def check_url(text: str) -> None:

@@ -34,6 +34,7 @@ from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.records import Entry, HostedDomain, Record
+from mailhost.replies import Scripts
 from mailhost.settle import Settler
 from mailhost.store import Store
 from mailhost.webmail.holders import Holders
@@ -92,7 +93,7 @@ class Host:
 
     def close(self) -> None:
         """Close the store; the next call opens it again."""
-        for name in ("_store", "_settler", "_ftp", "_sites", "_holders"):
+        for name in ("_store", "_settler", "_ftp", "_sites", "_holders", "_scripts"):
             part = self.__dict__.pop(name, None)
             if isinstance(part, Store):
                 part.close()
@@ -121,11 +122,16 @@ class Host:
             self._ftp,
             self._sites,
             self._holders,
+            self._scripts,
         )
 
     @cached_property
     def _holders(self) -> Holders:
         return Holders(self._sites, self.config)
+
+    @cached_property
+    def _scripts(self) -> Scripts:
+        return Scripts(self.paths, self.config)
 
     @cached_property
     def _sites(self) -> Sites:
@@ -165,7 +171,12 @@ class Host:
         problem = self._settler.settle()
         batch = Batch(self._store, entries)
         with Confirmer(
-            self._store, self._maps, self._doveadm, self._ftp, self.config.webmail_port
+            self._store,
+            self._maps,
+            self._doveadm,
+            self._ftp,
+            self._scripts,
+            self.config.webmail_port,
         ) as confirmer:
             if batch.write(self.config.hostname, self._now()):
                 confirmer.ask_ahead(batch.taken)
@@ -278,6 +289,7 @@ class Host:
             *differences.of_directories(self._store, self.paths),
             *differences.of_homes(self._store, self._homes_root),
             *differences.of_webmail(self._store, self._sites),
+            *differences.of_replies(self._store, self._scripts),
         ]
 
     @host_errors()
@@ -297,6 +309,7 @@ class Host:
                 self._maps.rebuild(name, self._store.lines.source(name))
         self._store.ftp.mark_dirty(item.key for item in found if item.where == "ftp")
         self._store.webmail.mark_dirty(item.key for item in found if item.where == "webmail")
+        self._store.replies.mark_dirty(self._replies_in(found))
         self._trash_strays()
         if any(item.where == "home" for item in found):
             for _, home in self._store.projections.homes():
@@ -358,6 +371,11 @@ class Host:
         else:
             path.unlink(missing_ok=True)
         self.paths.label(mailbox_id).unlink(missing_ok=True)
+
+    def _replies_in(self, found: Iterable[Difference]) -> list[str]:
+        """Return the mailboxes whose auto-reply differs; scripts of none go along with any."""
+        ids = [item.key for item in found if item.where == "auto-reply"]
+        return [self._store.name_of(mailbox_id) or mailbox_id for mailbox_id in ids]
 
     def _trash_strays(self) -> None:
         for path in list(differences.strays(self._store, self.paths)):

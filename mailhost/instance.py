@@ -73,10 +73,11 @@ class InstanceError(HostError):
 def missing_programs() -> str | None:
     """Say in one sentence what has to be installed before a server can run, or None."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    names = ("postfix", "postmap", "dovecot", "doveadm")
+    names = ("postfix", "postmap", "dovecot", "doveadm", "sievec")
     lacking = [name for name in names if not shutil.which(name, path=path)]
     if lacking:
-        return f"Not installed: {', '.join(lacking)} (Debian: postfix, postfix-lmdb, dovecot-core)."
+        packages = "postfix, postfix-lmdb, dovecot-core, dovecot-sieve"
+        return f"Not installed: {', '.join(lacking)} (Debian: {packages})."
     try:
         dovecot_version()
     except RenderError as error:
@@ -194,6 +195,7 @@ def _make_directories(paths: Paths, config: HostConfig) -> None:
         paths.ftp: (0, 0, 0o700),
         **_webmail_directories(paths, config),
         paths.ssh: (0, 0, 0o700),
+        paths.replies: (0, config.mail_gid, 0o750),
     }
     for path, (user, group, mode) in owners.items():
         path.mkdir(parents=True, exist_ok=True)

@@ -105,6 +105,15 @@ class Paths:
         return self.queue / "private" / "from-lists"
 
     @property
+    def replies(self) -> Path:
+        """The scripts of auto-replies: root's, read by Dovecot's delivery."""
+        return self.root / "replies"
+
+    def reply(self, mailbox_id: str) -> Path:
+        """A mailbox's script; compiled it stands beside it."""
+        return self.replies / f"{mailbox_id}.sieve"
+
+    @property
     def usage(self) -> Path:
         """How full mailboxes are, as the usage daemon keeps it."""
         return self.root / "usage"

@@ -1,4 +1,5 @@
-"""What a mail server is told: plans, domains, mailboxes, addresses and webmail, as plain records.
+"""What a mail server is told, as plain records: plans, domains, mailboxes, addresses, webmail, and
+auto-replies.
 
 A record that exists is a record that passed its grammar: constructing one from
 anything else raises RecordError. Its key names it on its server, and a change
@@ -17,6 +18,8 @@ from mailhost import grammar
 MAX_DESTINATIONS = 1000
 #: SQLite's largest integer: where change numbers and quotas end.
 MAX_INTEGER = 2**63 - 1
+#: Days for which a sender who got an auto-reply gets no other, at most.
+MAX_REPLY_DAYS = 30
 
 
 class RecordError(ValueError):
@@ -330,10 +333,59 @@ class Webmail:
         return _value(self)
 
 
+@dataclass(frozen=True, slots=True)
+class AutoReply:
+    """What a mailbox answers by itself to who writes to it (RFC 5230).
+
+    From the day `starts` to the day `ends`, both included and of the server's time zone; empty:
+    no such bound. Each sender gets it once in `days` days. `mailbox_id` is that of the mailbox
+    it was written for: who gets the name later does not answer by it.
+    """
+
+    name: str
+    domain: str
+    mailbox_id: str
+    subject: str
+    text: str
+    starts: str = ""
+    ends: str = ""
+    days: int = 7
+
+    def __post_init__(self) -> None:
+        """Raise RecordError unless every field keeps its grammar."""
+        _obey(grammar.check_any_mailbox_name, self.name)
+        _obey(grammar.check_domain, self.domain)
+        _obey(grammar.check_address, self.address)
+        _obey(grammar.check_mailbox_id, self.mailbox_id)
+        _obey(grammar.check_subject, self.subject)
+        _obey(grammar.check_letter, self.text)
+        for day in filter(None, (self.starts, self.ends)):
+            _obey(grammar.check_day, day)
+        if self.starts and self.ends and self.ends < self.starts:
+            raise RecordError("ends", f"ends {self.ends} before it starts {self.starts}")
+        _obey_limit("days", self.days, 1)
+        if self.days > MAX_REPLY_DAYS:
+            raise RecordError("days", f"more than {MAX_REPLY_DAYS} days: {self.days}")
+
+    @property
+    def key(self) -> str:
+        """Name the record on its server."""
+        return f"reply:{self.name}"
+
+    @property
+    def address(self) -> str:
+        """The address of the mailbox."""
+        return f"{self.name}@{self.domain}"
+
+    def value(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return _value(self)
+
+
 #: Who may post to a list.
 POSTERS = ("anyone", "members", "owner")
 
-Record = PlanLimits | HostedDomain | Mailbox | Address | MailingList | Webmail
+Record = PlanLimits | HostedDomain | Mailbox | Address | MailingList | Webmail | AutoReply
 
 _KINDS: dict[str, type[Record]] = {
     "plan": PlanLimits,
@@ -342,6 +394,7 @@ _KINDS: dict[str, type[Record]] = {
     "address": Address,
     "list": MailingList,
     "webmail": Webmail,
+    "reply": AutoReply,
 }
 # The fields that a record of each kind must have, and those that it may have.
 _FIELDS: dict[type[Record], tuple[frozenset[str], frozenset[str]]] = {
@@ -358,6 +411,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "address": grammar.check_address,
     "list": grammar.check_address,
     "webmail": grammar.check_domain,
+    "reply": grammar.check_any_mailbox_name,
 }
 # JSON has no tuples.
 _TUPLES = ("destinations", "members")

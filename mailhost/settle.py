@@ -25,6 +25,7 @@ from mailhost.ftp import Ftp, FtpError
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths, is_directory
 from mailhost.processes import renew_postfix
+from mailhost.replies import Scripts
 from mailhost.ssh import control
 from mailhost.store import Store
 from mailhost.webmail.holders import Holders
@@ -47,10 +48,12 @@ class Settler:
         ftp: Ftp,
         sites: Sites,
         holders: Holders,
+        scripts: Scripts,
     ) -> None:
         """Take what it works with. `instants` are called between steps, for tests."""
         self._sites = sites
         self._holders = holders
+        self._scripts = scripts
         self._paths = paths
         self._store = store
         self._maps = maps
@@ -68,6 +71,7 @@ class Settler:
             self._restore(mailbox_id)
         self._flush()
         self._write_ftp()
+        self._write_replies()
         self._serve_webmail()
         self.at("flushed")
         problem = self._kick()
@@ -118,6 +122,21 @@ class Settler:
         self._sites.settle(domains, wanted, self._store.about, datetime.now(UTC))
         self.at("webmail served")
         self._store.webmail.forget_dirty()
+
+    # Auto-replies
+
+    def _write_replies(self) -> None:
+        names = self._store.replies.dirty()
+        if not names:
+            return
+        replies = filter(None, map(self._store.replies.of, names))
+        wanted = {reply.record.mailbox_id: reply for reply in replies}
+        # Those of mailboxes that are gone, or that have another's name by now, go too.
+        there = {mailbox_id for mailbox_id, _found in self._scripts.all()}
+        gone = {one for one in there if not self._store.replies.named(one)}
+        self._scripts.settle([*gone, *self._store.replies.ids_of(names)], wanted)
+        self.at("replies written")
+        self._store.replies.forget_dirty(names)
 
     # Sessions
 

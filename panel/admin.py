@@ -188,7 +188,8 @@ class ChangeAdmin(ReadOnly, AddressSearch):
     date_hierarchy = "made_at"
     # Named one by one, so that no secret is ever among them.
     fields = [
-        *("words", "of_domain", "server", "state", "made_by", "made_at", "due_at", "started_at"),
+        *("words", "of_domain", "server", "state", "made_by", "made_by_mailbox"),
+        *("made_at", "due_at", "started_at"),
         *("ended_at", "attempts", "retry_at", "cause", "trouble"),
         *("key", "before", "after", "renews_password"),
     ]

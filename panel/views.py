@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
@@ -23,6 +24,7 @@ from accounts.languages import is_own_path
 from accounts.models import Account, Domain
 from accounts.names import readable_address
 from accounts.roles import in_domain, may_take_back, require_self_service
+from accounts.viewers import mailbox_user
 from accounts.views import (
     Fills,
     More,
@@ -89,8 +91,15 @@ def _own_page(request: HttpRequest) -> str:
 
 
 @never_cache
+def home(request: HttpRequest) -> HttpResponseBase:
+    """Lead everybody to what is his: the customer, the operator, the user of one mailbox."""
+    if mailbox_user(request) is not None:
+        return redirect("mailbox_home")
+    return _home(request)
+
+
 @login_required
-def home(request: HttpRequest) -> HttpResponse:
+def _home(request: HttpRequest) -> HttpResponse:
     """Lead the customer to the domain, or to the choice of several; the operator to admin."""
     domains = list(Domain.objects.visible_to(request.user)[:2])
     if len(domains) == 1:

@@ -99,6 +99,7 @@ INSTALLED_APPS = [
     "bulk",
     "orders",
     "tracing",
+    "mailuser",
     "panel",
 ]
 # What also answers at a hosted domain's own name, without session or cookie, besides the
@@ -116,6 +117,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "history.acting.ActorMiddleware",
+    "mailuser.sessions.MailboxUserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -162,6 +164,7 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
+    "mailuser.backends.MailboxBackend",
 ]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
@@ -184,6 +187,8 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_SENSITIVE_PARAMETERS: list[str] = []
 AXES_VERBOSE = False
+# One account has several names to log in by, which count together.
+AXES_USERNAME_CALLABLE = "mailuser.backends.throttled_name"
 AXES_CLIENT_IP_CALLABLE = "panel.hosts.client_address"
 # A mailbox's password: a scheme that both Dovecot and crypt(3) verify. docs/performance.md
 # has the measurement behind the default; a hash made otherwise is renewed at the next change.
@@ -212,6 +217,7 @@ RECORD_SOURCES = [
     "forwarding.sources.addresses",
     "forwarding.sources.lists",
     "webmail.sources.webmails",
+    "mailuser.sources.replies",
 ]
 # Each is asked whether an account may have a name of a domain; see accounts.names_elsewhere.
 NAME_RULES = ["forwarding.taken.lists_names"]

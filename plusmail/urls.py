@@ -13,6 +13,9 @@ from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
+from mailuser import choosing, replying
+from mailuser import forwarding as own_forwarding
+from mailuser import views as mailuser
 from orders import views as orders
 from panel import history as histories
 from panel import views as panel
@@ -38,6 +41,9 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("users/", accounts.user_manager, from_others, name="user_manager"),
     path("users/assistant/", panel.use_assistant, from_others, name="assistant"),
     path("users/<uuid:account_id>/password/", accounts.change_password, name="change_password"),
+    path("users/rights/", choosing.mailbox_rights, name="mailbox_rights"),
+    path("users/<uuid:account_id>/rights/", choosing.account_rights, name="account_rights"),
+    path("users/<uuid:account_id>/auto-reply/", replying.auto_reply, name="auto_reply"),
     path("users/<uuid:account_id>/ftp/", switching.account_ftp, name="account_ftp"),
     path("users/<uuid:account_id>/ssh/", switching.account_ssh, name="account_ssh"),
     path("users/<uuid:account_id>/delete/", panel.delete_account, name="delete_account"),
@@ -125,6 +131,54 @@ of_a_domain: list[URLPattern | URLResolver] = [
     path("contact/", orders.contact_us, name="contact"),
     path("changes/<int:change_id>/cancel/", panel.cancel_change, name="cancel_change"),
 ]
+# What the user of one mailbox has. No address names an account: it is the one that he logged in to.
+of_a_mailbox: list[URLPattern | URLResolver] = [
+    path("", mailuser.mailbox_home, from_panel, name="mailbox_home"),
+    path("password/", accounts.change_password, name="mailbox_change_password"),
+    path("auto-reply/", replying.auto_reply, name="mailbox_auto_reply"),
+    path("forwarding/", own_forwarding.own_forwarding, name="mailbox_forwarding"),
+    path("mail/", remote.remote_mail, from_panel, name="mailbox_remote_mail"),
+    path("mail/delete/", remote.remote_delete, from_panel, name="mailbox_remote_delete"),
+    path("mail/trail/", remote.remote_trail, from_panel, name="mailbox_remote_trail"),
+    path(
+        "mail/<int:validity>/<int:uid>/",
+        remote.remote_message,
+        from_panel,
+        name="mailbox_remote_message",
+    ),
+    path(
+        "mail/<int:validity>/<int:uid>/download/",
+        remote.remote_download,
+        from_panel,
+        name="mailbox_remote_download",
+    ),
+    path("sending/", quota.account_sending, from_panel, name="mailbox_account_sending"),
+    path("sending/check/", quota.check_sending, from_lists, name="mailbox_check_sending"),
+    path("archives/", archiving.archives, name="mailbox_archives"),
+    path("archives/new/", archiving.archive_now, name="mailbox_archive_now"),
+    path("archives/<int:archive_id>/", archiving.archive, name="mailbox_archive"),
+    path(
+        "archives/<int:archive_id>/messages/<int:number>/",
+        archiving.archive_message,
+        name="mailbox_archive_message",
+    ),
+    path(
+        "archives/<int:archive_id>/download/",
+        archiving.archive_download,
+        name="mailbox_archive_download",
+    ),
+    path(
+        "archives/<int:archive_id>/put-back/",
+        archiving.archive_put_back,
+        name="mailbox_archive_put_back",
+    ),
+    path(
+        "archives/<int:archive_id>/delete/",
+        archiving.archive_delete,
+        name="mailbox_archive_delete",
+    ),
+    path("archives/jobs/<int:job_id>/", archiving.archive_job, name="mailbox_archive_job"),
+]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", panel.home, name="home"),
     path("healthz", panel.healthz, name="healthz"),
@@ -148,7 +202,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("help/webmail", webmail.help_webmail, name="help_webmail"),
     path("leave/<int:list_id>/<str:token>", forwarding.leave_list, name="leave_list"),
-    path("login/", accounts.PanelLoginView.as_view(), name="login"),
+    path("login/", mailuser.LoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("language/", languages.choose_language, name="choose_language"),
     path(
@@ -161,6 +215,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="own_password",
     ),
     path("login/history/", histories.own_history, name="own_history"),
+    path("mailbox/", include(of_a_mailbox)),
     path("domains/", panel.domains, name="domains"),
     path("domains/<str:domain>/", include(of_a_domain)),
     path("admin/", admin.site.urls),

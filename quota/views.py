@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Account, Domain
-from accounts.roles import in_domain
+from accounts.roles import in_domain, of_account
+from accounts.viewers import Right, Viewer
 from mailhost.config import HostConfig
 from mailhost.records import PlanLimits
 from quota import pages
@@ -58,23 +59,24 @@ def sending(request: HttpRequest, domain: Domain, *, client_address: ClientAddre
     return render(request, "quota/sending.html", context)
 
 
-@in_domain
+@of_account(Right.LOGIN)
 @require_http_methods(["GET", "HEAD", "POST"])
 def account_sending(
-    request: HttpRequest, domain: Domain, account_id: Any, *, client_address: ClientAddress
+    request: HttpRequest, viewer: Viewer, account: Account, *, client_address: ClientAddress
 ) -> HttpResponse:
     """Show what one account sent, may send and was refused; lift what guessing has led to."""
-    account = _account(domain, account_id)
+    domain = viewer.domain
     if request.method == "POST":
         if "lift" in request.POST and Guessing.objects.filter(account=account).lift():
             words = _("Within a minute the wrong passwords for %(name)s are forgotten.")
             messages.success(request, words % {"name": account.name})
-        return redirect("account_sending", domain.name, account.pk)
+        return redirect(viewer.url("account_sending", account.pk))
     visitor = client_address(request)
     limits, report = limits_of(account, domain), pages.report_of(domain)
     hours = SendingHour.objects.filter(account=account)
     of_domain = limits.domain_recipients_per_day
     context = {
+        "viewer": viewer,
         "domain": domain,
         "account": account,
         "report": report,
@@ -92,13 +94,13 @@ def account_sending(
     return render(request, "quota/account.html", context)
 
 
-@in_domain
+@of_account(Right.LOGIN)
 @require_http_methods(["GET", "HEAD", "POST"])
 def check_sending(
-    request: HttpRequest, domain: Domain, account_id: Any, *, lists_among: ListsAmong
+    request: HttpRequest, viewer: Viewer, account: Account, *, lists_among: ListsAmong
 ) -> HttpResponse:
     """Say what would happen to a message, without sending anything."""
-    account = _account(domain, account_id)
+    domain = viewer.domain
     limits = limits_of(account, domain)
     form = CheckForm(
         request.POST or None,
@@ -114,6 +116,7 @@ def check_sending(
         draft = form.cleaned_data["draft"]
         findings = judge(draft, limits, used)
     context = {
+        "viewer": viewer,
         "domain": domain,
         "account": account,
         "form": form,
@@ -138,12 +141,6 @@ def help_sending(request: HttpRequest) -> HttpResponse:
         "window_minutes": HostConfig("mail.example").window_minutes,
     }
     return render(request, "quota/help.html", context)
-
-
-def _account(domain: Domain, account_id: Any) -> Account:
-    account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
-    account.domain = domain
-    return account
 
 
 def _in_words(limits: Limits | PlanLimits) -> dict[str, str]:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Account, Domain
+from accounts.models import Account, Domain, User
 
 
 class Action(models.TextChoices):
@@ -39,10 +39,10 @@ class MailAccessQuerySet(models.QuerySet["MailAccess"]):
         asked: int | None = None,
         size: int | None = None,
     ) -> MailAccess:
-        """Write one down, before anything is shown or done."""
+        """Write one down, before anything is shown or done. `by`: a login, or a mailbox's user."""
         return self.create(
-            user=by,
-            user_name=by.get_username(),
+            user=by if isinstance(by, User) else None,
+            user_name=by.get_username()[:150],
             domain=account.domain,
             account_id=account.pk,
             account_name=account.address,
@@ -65,7 +65,10 @@ class MailAccessQuerySet(models.QuerySet["MailAccess"]):
 
 
 class MailAccess(models.Model):
-    """One access by a customer. Names stay readable after account and login are gone."""
+    """One access, by a customer or the mailbox's own user.
+
+    Names stay readable after account and login are gone.
+    """
 
     at = models.DateTimeField(_("time"), default=now, db_index=True, editable=False)
     user = models.ForeignKey(

@@ -20,8 +20,7 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
+from django.shortcuts import redirect, render
 from django.utils.dateparse import parse_date
 from django.utils.http import content_disposition_header
 from django.utils.timezone import get_current_timezone, localdate, localtime, now
@@ -30,8 +29,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from accounts.models import Account, Domain
-from accounts.roles import in_domain
+from accounts import roles
+from accounts.models import Account
+from accounts.viewers import Right, Viewer
 from mailhost import mailtext, stuck
 from propagation.progress import progress_of
 from remotemail import mailbox, uids, words
@@ -57,14 +57,14 @@ class Visit:
     """Who looks at which account's mail."""
 
     request: HttpRequest
-    domain: Domain
+    viewer: Viewer
     account: Account
     address: str
 
     def note(self, action: Action, folder: str, **counts: int | None) -> MailAccess:
         """Write this access down."""
         return MailAccess.objects.note(
-            by=self.request.user,
+            by=self.viewer.by,
             account=self.account,
             action=action,
             address=self.address,
@@ -74,35 +74,40 @@ class Visit:
 
     def page(self, template: str, context: dict[str, Any]) -> HttpResponse:
         """Return a page about this account."""
-        own = {"domain": self.domain, "account": self.account}
+        own = {"viewer": self.viewer, "domain": self.viewer.domain, "account": self.account}
         return render(self.request, f"remotemail/{template}.html", own | context)
 
     def to_list(self, folder: str = mailbox.INBOX, back: str = "") -> HttpResponse:
         """Lead back to the list; `back` is the query of the list that one came from."""
         query = QueryDict(back).urlencode() or urlencode({"folder": folder})
-        path = reverse("remote_mail", args=[self.domain.name, self.account.pk])
+        path = self.viewer.url("remote_mail", self.account.pk)
         return redirect(f"{path}?{query}")
 
 
-def of_account(*methods: str) -> Callable[..., Callable[..., HttpResponseBase]]:
+def of_account(
+    *methods: str, to_delete: bool = False
+) -> Callable[..., Callable[..., HttpResponseBase]]:
     """Give a view the account whose mail it is about, and say so where that cannot be had.
 
     The account is looked for before anything is said about the method.
     """
+    rights = [Right.MAIL, Right.DELETE] if to_delete else [Right.MAIL]
 
     def decorate(
         view: Callable[Concatenate[Visit, P], HttpResponseBase],
     ) -> Callable[..., HttpResponseBase]:
-        @wraps(view)
         def guarded(
-            request: HttpRequest, domain: Domain, account_id: Any, *args: P.args, **kwargs: P.kwargs
+            request: HttpRequest,
+            viewer: Viewer,
+            account: Account,
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
         ) -> HttpResponseBase:
             client_address: Any = kwargs.pop("client_address")
-            account = get_object_or_404(domain.accounts.select_related("server"), pk=account_id)
-            account.domain = domain
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
-            visit = Visit(request, domain, account, client_address(request))
+            visit = Visit(request, viewer, account, client_address(request))
             progress = progress_of(account.server_id, [account.key])[account.key]
             if progress.creating:
                 return visit.page("trouble", {"trouble": "pending", "progress": progress})
@@ -115,7 +120,7 @@ def of_account(*methods: str) -> Callable[..., Callable[..., HttpResponseBase]]:
                 messages.warning(request, said)
                 return visit.to_list()
 
-        return in_domain(guarded)  # type: ignore[arg-type]
+        return wraps(view)(roles.of_account(*rights)(guarded))
 
     return decorate
 
@@ -272,7 +277,7 @@ def _file_name(head: mailbox.Head) -> str:
 # Deletion
 
 
-@of_account("POST")
+@of_account("POST", to_delete=True)
 def remote_delete(visit: Visit) -> HttpResponseBase:
     """Ask before messages are deleted, and delete just those that were asked about."""
     form = visit.request.POST

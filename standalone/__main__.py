@@ -201,6 +201,7 @@ def prepare_server(var: Path, ports: Ports) -> None:
             submission_port=ports.submission,
             submissions_port=ports.submissions,
             policy_port=ports.policy,
+            reply_port=ports.reply,
             pop3_port=ports.pop3,
             pop3s_port=ports.pop3s,
             imap_port=ports.imap,

@@ -50,6 +50,7 @@ class Ports:
     webmail_imap: int = 2145
     webmail_submission: int = 2588
     policy: int = 2400
+    reply: int = 2589
     outside: int = 2526
 
     @classmethod

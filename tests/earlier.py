@@ -37,7 +37,17 @@ def make_earlier(root: Path) -> None:
     kept = {name: getattr(config, name) for name in _SETTINGS}
     settings = kept | {"message_size_limit": SIZE, "max_recipients": 100, "outbound": OUTBOUND}
     (root / "host.json").write_text(json.dumps(settings, indent=2))
-    for name in ("policy", "lists", "usage", "events", "archive", "ftp", "ssh", "webmail"):
+    for name in (
+        "policy",
+        "lists",
+        "usage",
+        "events",
+        "archive",
+        "ftp",
+        "ssh",
+        "webmail",
+        "replies",
+    ):
         shutil.rmtree(getattr(paths, name))
     new = (paths.policy_key, paths.panel_imap, paths.dovecot / "masters")
     for path in (*new, *paths.maps.glob("transport*"), paths.postfix / "commands"):

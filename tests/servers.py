@@ -357,9 +357,8 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
 
     With a `name` its root is called so, in a directory of its own, as in MAILHOST_ROOT.
     """
-    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, policy, *webmail = free_ports(
-        11
-    )
+    smtp, submission, submissions, pop3, pop3s, imap, imaps, panel, *others = free_ports(12)
+    policy, reply, *webmail = others
     # The servers' users have to get through, which pytest's own directories do not allow.
     made = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
     root = made / name
@@ -373,6 +372,7 @@ def mail_server(name: str = "", **settings: Any) -> Iterator[MailServer]:
             "submission_port": submission,
             "submissions_port": submissions,
             "policy_port": policy,
+            "reply_port": reply,
             "pop3_port": pop3,
             "pop3s_port": pop3s,
             "imap_port": imap,

@@ -23,6 +23,7 @@ OURS = (
     "bulk",
     "forwarding",
     "history",
+    "mailuser",
     "orders",
     "propagation",
     "quota",

@@ -4,7 +4,8 @@ Every record remembers the number of the change that wrote it and the newest
 wins, a deletion included. What follows from records (mailboxes, addresses, what
 each Postfix map shall hold) is brought up to date in the same transaction, and
 so is the list of what then remains to be done outside: `dirty` map keys,
-`ftp_dirty` accounts, `webmail_dirty` domains, names to `kick`, mailboxes `closing` or `restoring`.
+`ftp_dirty` accounts, `webmail_dirty` domains, `reply_dirty` auto-replies, names to `kick`,
+mailboxes `closing` or `restoring`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mailhost.store.ftp import FtpUser, FtpUsers
 from mailhost.store.lines import Lines
 from mailhost.store.projections import Projections, derived_addresses
 from mailhost.store.records import Changed, Records
+from mailhost.store.replies import Replies
 from mailhost.store.trash import Trash
 from mailhost.store.webmail import WebmailDomains
 
@@ -49,6 +51,7 @@ class Store(Database):
         self.trash = Trash(self._db)
         self.ftp = FtpUsers(self._db)
         self.webmail = WebmailDomains(self._db)
+        self.replies = Replies(self._db, self.records)
         self.projections = Projections(self._db, self.records, self.trash)
 
     def take(self, entries: Sequence[Entry], now: datetime) -> None:
@@ -70,6 +73,7 @@ class Store(Database):
         self.lines.mark_changed(before, self.lines.now(addresses, names))
         self.ftp.mark_changed(ftp_before, self._ftp_now(mailboxes, names))
         self.webmail.mark_changed(changed)
+        self.replies.mark_changed(changed)
 
     def _ftp_now(self, mailboxes: Iterable[Changed], domains: Sequence[str]) -> dict[str, FtpUser]:
         """Return who of those that may change may log in by FTP."""
@@ -117,6 +121,7 @@ class Store(Database):
         self.projections.derive_all()
         self.ftp.mark_dirty(user.name for user in self.ftp.all())
         self.webmail.mark_dirty(self.webmail.all())
+        self.replies.mark_all()
         return last
 
     def remove_trash(self, mailbox_ids: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from mailhost import sqlite
 _MEMORY, _MORE_MEMORY = 65_536, 1_000_000
 
 #: What schema.sql makes; migrations/N_to_M.sql bring an older database there.
-VERSION = 5
+VERSION = 6
 
 
 class Database:

@@ -52,6 +52,8 @@ CREATE TABLE destination (
     folded TEXT NOT NULL,
     PRIMARY KEY (address, position)
 ) STRICT, WITHOUT ROWID;
+-- Which addresses lead to a mailbox, for its auto-reply.
+CREATE INDEX destination_by_folded ON destination (folded);
 
 -- The addresses of mailing lists: of each `list` the one that members post to, and the one
 -- to which copies that cannot be delivered come back.
@@ -88,6 +90,9 @@ CREATE TABLE ftp_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
 -- Domains for which webmail's web server may not do what their records say.
 CREATE TABLE webmail_dirty (domain TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+-- Mailbox names whose auto-reply may not be what the records say.
+CREATE TABLE reply_dirty (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
 -- Mailbox names whose open sessions have to end.
 CREATE TABLE kick (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
@@ -162,4 +167,4 @@ AND NOT EXISTS (
 )
 AND NOT EXISTS (SELECT 1 FROM list AS l WHERE l.address = t.address);
 
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;

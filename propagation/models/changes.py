@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils.timezone import now
@@ -137,7 +138,8 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
         `before` is the object as it was before this edit, `after` as it is now (None:
         it does not exist); `needs` are records that must exist first, each by its server's
-        id and its key; `by` is the user, None for the system; changes of one `group` belong
+        id and its key; `by` is the login or a mailbox's
+        user, None for the system; changes of one `group` belong
         together on a page and are cancelled together. A pending change of the same record
         is replaced.
 
@@ -160,7 +162,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         if delay is None:
             delay = timedelta(seconds=settings.PROPAGATION_DELAY)
         change = _change(server, after or before or _nothing(), live, content, delay)
-        change.made_by = by
+        change.made_by, change.made_by_mailbox = _asker(by)
         change.group = group or change.group
         missing = self._still_missing(set(needs))
         change.due_at = max([change.due_at, *(need.due_at for need in missing)])
@@ -425,6 +427,13 @@ def _domain_of(record: Record) -> str:
     return "" if isinstance(record, PlanLimits) else record.domain
 
 
+def _asker(by: Any) -> tuple[Any, str]:
+    """Return the login that asked for a change, or the name of the mailbox's user who did."""
+    if by is None or isinstance(by, get_user_model()):
+        return by, ""
+    return None, by.get_username()
+
+
 def _nothing() -> Record:
     raise ValueError("a change needs a record before or after it")
 
@@ -450,6 +459,10 @@ class Change(models.Model):
     after_secret = models.CharField(max_length=255, blank=True, editable=False)
     made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, verbose_name=_("made by")
+    )
+    # The address of the mailbox whose user it was, who has no login.
+    made_by_mailbox = models.CharField(
+        _("made by the mailbox's user"), max_length=254, blank=True, default="", db_default=""
     )
     made_at = models.DateTimeField(_("made"))
     due_at = models.DateTimeField(_("due"))

@@ -11,9 +11,10 @@ from threading import BoundedSemaphore
 from typing import Any, BinaryIO
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from accounts.models import Account, Domain
+from accounts.viewers import Viewer
 from mailhost.archive import ArchiveError
 from mailhost.archive.reading import Entry, entries, open_archive
 from quota.archiving.words import ELSEWHERE, to_customer
@@ -22,6 +23,7 @@ from quota.models import (
     ArchiveChoice,
     ArchiveJob,
     ArchiveNews,
+    ArchiveQuerySet,
     ArchiveRunResult,
     ArchiveState,
     MailboxUsage,
@@ -67,21 +69,42 @@ class Told:
     reason: str
 
 
-def page_of(domain: Domain, text: str, order: str, page: str | None) -> Page[Archive]:
-    """Return a part of the domain's archives, as they were found by an account's or file's name."""
-    archives = domain.archives.exclude(state=ArchiveState.REMOVED)
+def archives_of(viewer: Viewer) -> ArchiveQuerySet:
+    """Return the archives that somebody may see; those that were deleted nobody does."""
+    archives: ArchiveQuerySet = viewer.domain.archives.exclude(state=ArchiveState.REMOVED)
+    # By the mailbox and not by its name, which an earlier account may have had.
+    return archives.filter(mailbox_id=viewer.account.pk) if viewer.account else archives
+
+
+def jobs_of(viewer: Viewer) -> QuerySet[ArchiveJob]:
+    """Return what was asked for of the archives and mailboxes that somebody may see."""
+    jobs: QuerySet[ArchiveJob] = viewer.domain.archive_jobs.all()
+    if viewer.account is None:
+        return jobs
+    own = viewer.account.pk
+    return jobs.filter(Q(mailbox_id=own) | Q(archive__mailbox_id=own))
+
+
+def page_of(viewer: Viewer, text: str, order: str, page: str | None) -> Page[Archive]:
+    """Return a part of the archives, as they were found by an account's or file's name."""
+    archives = archives_of(viewer)
     if text:
         archives = archives.filter(file_name__contains=text.partition("@")[0])
     archives = archives.order_by(ORDERS[order], "-pk")
     found = Paginator(archives, PAGE_SIZE).get_page(page)
     for one in found.object_list:
-        one.domain = domain
+        one.domain = viewer.domain
     return found
 
 
-def totals(domain: Domain) -> dict[str, Any]:
-    """Return how many archives the domain has, and what they occupy of its web space."""
-    kept = domain.archives.kept().aggregate(count=Count("pk"), size=Sum("file_bytes"))
+def totals(domain: Domain, account: Account | None = None) -> dict[str, Any]:
+    """Return how many archives the domain has, or one account of it, and what they occupy of
+    its web space.
+    """
+    archives = domain.archives.kept()
+    if account is not None:
+        archives = archives.filter(mailbox_id=account.pk)
+    kept = archives.aggregate(count=Count("pk"), size=Sum("file_bytes"))
     return {"kept": kept["count"], "kept_bytes": kept["size"] or 0}
 
 
@@ -96,11 +119,12 @@ def told(domain: Domain) -> list[Told]:
     return [Told(one, to_customer(one.code) if one.failed else "") for one in found]
 
 
-def open_jobs(domain: Domain) -> list[ArchiveJob]:
-    """Return what is being done with the domain's archives and mailboxes just now."""
-    found = list(domain.archive_jobs.open().select_related("archive").order_by("pk")[:10])
+def open_jobs(viewer: Viewer) -> list[ArchiveJob]:
+    """Return what is being done just now with the archives and mailboxes that somebody may see."""
+    moving = jobs_of(viewer).filter(pk__in=viewer.domain.archive_jobs.open())
+    found = list(moving.select_related("archive").order_by("pk")[:10])
     for job in found:
-        job.domain = domain
+        job.domain = viewer.domain
     return found
 
 

@@ -6,18 +6,17 @@ server's worker (quota.archiving.jobs).
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.models import Account, Domain
-from accounts.roles import in_domain
+from accounts.models import Account
+from accounts.roles import for_viewer, of_account
+from accounts.viewers import Right, Viewer
 from mailhost.archive.reading import Entry, text_of
 from quota import fill
 from quota.archiving import jobs, pages
@@ -25,39 +24,43 @@ from quota.archiving.forms import PutBackForm, SearchForm, WhichForm
 from quota.archiving.pages import NotReadable
 from quota.archiving.words import to_customer
 from quota.downloads import download
-from quota.models import Archive, ArchiveChoice, ArchiveState, MailboxUsage
+from quota.models import Archive, ArchiveChoice, MailboxUsage
 
 
-@in_domain
+@for_viewer(Right.ARCHIVES)
 @require_http_methods(["GET", "HEAD", "POST"])
-def archives(request: HttpRequest, domain: Domain) -> HttpResponse:
-    """List the domain's archives; choose what the Wednesday job takes."""
+def archives(request: HttpRequest, viewer: Viewer) -> HttpResponse:
+    """List the archives; the domain's owner also chooses what the Wednesday job takes."""
+    domain = viewer.domain
     if request.method == "POST":
+        if viewer.mailbox:
+            raise PermissionDenied
         form = WhichForm(request.POST)
         if form.is_valid():
             ArchiveChoice.objects.update_or_create(domain=domain, defaults={"oldest": form.oldest})
             messages.success(request, _("Your choice counts from the next Wednesday on."))
-        return redirect("archives", domain.name)
+        return redirect(viewer.url("archives"))
     search = SearchForm(request.GET)
-    page = pages.page_of(domain, search.text(), search.order(), request.GET.get("page"))
+    page = pages.page_of(viewer, search.text(), search.order(), request.GET.get("page"))
     context = {
-        "domain": domain,
+        "viewer": viewer,
+        "domain": viewer.domain,
         "page": page,
         "q": search.text(),
         "sort": search.order(),
         "oldest": pages.oldest_only(domain),
         "wednesday": fill.next_wednesday(domain),
-        "jobs": pages.open_jobs(domain),
-        **pages.totals(domain),
+        "jobs": pages.open_jobs(viewer),
+        **pages.totals(domain, viewer.account),
     }
     return render(request, "quota/archives.html", context)
 
 
-@in_domain
+@for_viewer(Right.ARCHIVES)
 @require_safe
-def archive(request: HttpRequest, domain: Domain, archive_id: int) -> HttpResponse:
+def archive(request: HttpRequest, viewer: Viewer, archive_id: int) -> HttpResponse:
     """Look inside an archive: a part of its messages."""
-    row = _own(domain, archive_id)
+    row = _own(viewer, archive_id)
     page = Paginator(range(1, row.messages + 1), pages.MESSAGES).get_page(request.GET.get("page"))
     found: list[Entry] = []
     problem = ""
@@ -66,7 +69,8 @@ def archive(request: HttpRequest, domain: Domain, archive_id: int) -> HttpRespon
     except NotReadable as error:
         problem = str(error)
     context = {
-        "domain": domain,
+        "viewer": viewer,
+        "domain": viewer.domain,
         "archive": row,
         "account": row.account(),
         "page": page,
@@ -76,13 +80,13 @@ def archive(request: HttpRequest, domain: Domain, archive_id: int) -> HttpRespon
     return render(request, "quota/archive.html", context)
 
 
-@in_domain
+@for_viewer(Right.ARCHIVES)
 @require_safe
 def archive_message(
-    request: HttpRequest, domain: Domain, archive_id: int, number: int
+    request: HttpRequest, viewer: Viewer, archive_id: int, number: int
 ) -> HttpResponse:
     """Show one message of an archive, as plain text."""
-    row = _own(domain, archive_id)
+    row = _own(viewer, archive_id)
     if not 1 <= number <= row.messages:
         raise Http404
     text, problem = None, ""
@@ -92,7 +96,8 @@ def archive_message(
     except NotReadable as error:
         problem = str(error)
     context = {
-        "domain": domain,
+        "viewer": viewer,
+        "domain": viewer.domain,
         "archive": row,
         "account": row.account(),
         "number": number,
@@ -105,36 +110,36 @@ def archive_message(
     return render(request, "quota/archive_message.html", context)
 
 
-@in_domain
+@for_viewer(Right.ARCHIVES)
 @require_safe
-def archive_download(request: HttpRequest, domain: Domain, archive_id: int) -> HttpResponseBase:
+def archive_download(request: HttpRequest, viewer: Viewer, archive_id: int) -> HttpResponseBase:
     """Send an archive's file; a download that broke off goes on where it was."""
-    row = _own(domain, archive_id)
+    row = _own(viewer, archive_id)
     try:
         file = pages.opened(row)
     except NotReadable as error:
         messages.error(request, str(error))
-        return redirect("archive", domain.name, row.pk)
+        return redirect(viewer.url("archive", row.pk))
     return download(request, file, row.file_name, pages.tag_of(row, file))
 
 
-@in_domain
+@for_viewer(Right.ARCHIVES)
 @require_http_methods(["GET", "HEAD", "POST"])
-def archive_put_back(request: HttpRequest, domain: Domain, archive_id: int) -> HttpResponse:
+def archive_put_back(request: HttpRequest, viewer: Viewer, archive_id: int) -> HttpResponse:
     """Put an archive's messages back, all or chosen ones, once it was said what fits."""
-    row = _own(domain, archive_id)
+    row = _own(viewer, archive_id)
     account = row.account()
     numbers = PutBackForm(request.POST, messages=row.messages).numbers()
     if "chosen" in request.POST and not numbers:
         messages.warning(request, _("No message was chosen."))
-        return redirect("archive", domain.name, row.pk)
+        return redirect(viewer.url("archive", row.pk))
     if request.method == "POST" and "sure" in request.POST and account and row.kept:
         try:
-            job = jobs.put_back(row, numbers=numbers or None, by=request.user)
+            job = jobs.put_back(row, numbers=numbers or None, by=viewer.login)
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
-            return redirect("archive", domain.name, row.pk)
-        return redirect("archive_job", domain.name, job.pk)
+            return redirect(viewer.url("archive", row.pk))
+        return redirect(viewer.url("archive_job", job.pk))
     found: list[Entry] = []
     problem = ""
     try:
@@ -142,49 +147,55 @@ def archive_put_back(request: HttpRequest, domain: Domain, archive_id: int) -> H
     except NotReadable as error:
         problem = str(error)
     context = {
-        "domain": domain,
+        "viewer": viewer,
+        "domain": viewer.domain,
         "archive": row,
         "account": account,
         "numbers": numbers,
         "entries": found,
         "problem": problem,
         "size": sum(entry.size for entry in found) if numbers else row.mail_bytes,
-        "room": pages.room(account, domain) if account else None,
+        "room": pages.room(account, viewer.domain) if account else None,
     }
     return render(request, "quota/archive_put_back.html", context)
 
 
-@in_domain
+@for_viewer(Right.ARCHIVES, Right.DELETE)
 @require_http_methods(["GET", "HEAD", "POST"])
-def archive_delete(request: HttpRequest, domain: Domain, archive_id: int) -> HttpResponse:
+def archive_delete(request: HttpRequest, viewer: Viewer, archive_id: int) -> HttpResponse:
     """Delete an archive, after a confirmation that names what is lost."""
-    row = _own(domain, archive_id)
+    row = _own(viewer, archive_id)
     if request.method == "POST" and row.kept:
         try:
-            job = jobs.delete(row, by=request.user)
+            job = jobs.delete(row, by=viewer.login)
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
-            return redirect("archive", domain.name, row.pk)
-        return redirect("archive_job", domain.name, job.pk)
-    return render(request, "quota/archive_delete.html", {"domain": domain, "archive": row})
+            return redirect(viewer.url("archive", row.pk))
+        return redirect(viewer.url("archive_job", job.pk))
+    return render(
+        request,
+        "quota/archive_delete.html",
+        {"viewer": viewer, "domain": viewer.domain, "archive": row},
+    )
 
 
-@in_domain
+@of_account(Right.ARCHIVES)
 @require_http_methods(["GET", "HEAD", "POST"])
-def archive_now(request: HttpRequest, domain: Domain, account_id: Any) -> HttpResponse:
+def archive_now(request: HttpRequest, viewer: Viewer, account: Account) -> HttpResponse:
     """Archive an account's mail without waiting for Wednesday, full or not."""
-    account = _account(domain, account_id)
+    domain = viewer.domain
     form = WhichForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            job = jobs.archive_now(account, domain, oldest=form.oldest, by=request.user)
+            job = jobs.archive_now(account, domain, oldest=form.oldest, by=viewer.login)
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
-            return redirect("archive_now", domain.name, account.pk)
-        return redirect("archive_job", domain.name, job.pk)
+            return redirect(viewer.url("archive_now", account.pk))
+        return redirect(viewer.url("archive_job", job.pk))
     usage = MailboxUsage.objects.filter(account=account).first()
     context = {
-        "domain": domain,
+        "viewer": viewer,
+        "domain": viewer.domain,
         "account": account,
         "usage": usage,
         "until_half": max(0, usage.used - usage.limit // 2) if usage else 0,
@@ -193,17 +204,19 @@ def archive_now(request: HttpRequest, domain: Domain, account_id: Any) -> HttpRe
     return render(request, "quota/archive_now.html", context)
 
 
-@in_domain
+@for_viewer(Right.ARCHIVES)
 @require_safe
-def archive_job(request: HttpRequest, domain: Domain, job_id: int) -> HttpResponse:
+def archive_job(request: HttpRequest, viewer: Viewer, job_id: int) -> HttpResponse:
     """Show how far something that was asked for has come, and what came of it."""
-    job = get_object_or_404(domain.archive_jobs.select_related("archive"), pk=job_id)
+    domain = viewer.domain
+    job = get_object_or_404(pages.jobs_of(viewer).select_related("archive"), pk=job_id)
     job.domain = domain
     made = None
     if job.file_name:
         made = domain.archives.kept().filter(file_name=job.file_name).first()
     context = {
-        "domain": domain,
+        "viewer": viewer,
+        "domain": viewer.domain,
         "job": job,
         "archive": job.archive or made,
         "reason": to_customer(job.code) if job.code else "",
@@ -211,15 +224,8 @@ def archive_job(request: HttpRequest, domain: Domain, job_id: int) -> HttpRespon
     return render(request, "quota/archive_job.html", context)
 
 
-def _own(domain: Domain, archive_id: int) -> Archive:
-    """Return the archive of this domain; 404 for any other, and for one that was deleted."""
-    shown = domain.archives.exclude(state=ArchiveState.REMOVED)
-    row: Archive = get_object_or_404(shown, pk=archive_id)
-    row.domain = domain
+def _own(viewer: Viewer, archive_id: int) -> Archive:
+    """Return an archive that this one may see; 404 for any other, and for one that was deleted."""
+    row: Archive = get_object_or_404(pages.archives_of(viewer), pk=archive_id)
+    row.domain = viewer.domain
     return row
-
-
-def _account(domain: Domain, account_id: Any) -> Account:
-    account = get_object_or_404(domain.accounts, pk=account_id)
-    account.domain = domain
-    return account

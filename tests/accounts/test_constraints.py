@@ -16,6 +16,7 @@ from django.utils.timezone import now
 
 from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
 from forwarding.models import DetachedDestination, ForwardingAddress, MailingList, Member
+from mailuser.models import AccountRights, AutoReply, DomainRights
 from orders.models import Inquiry, Option, Order
 from propagation.models import Change, ChangeState, MailServer, Need
 from quota.models import (
@@ -634,6 +635,39 @@ def test_access_to_mail_says_who_did_what(
         insert(MailAccess, **row | values)
 
 
+# Users of mailboxes.
+
+
+def test_who_sees_nothing_is_not_allowed_to_delete(cast: Cast) -> None:
+    blind = dict.fromkeys(("mail", "archives"), False)
+    with refused("domain_rights_delete_what_is_seen"):
+        DomainRights.objects.create(domain=cast.com, **blind)
+    account = cast.com.fixed_account
+    with refused("account_rights_delete_what_is_seen"):
+        AccountRights.objects.create(account=account, **blind)
+    DomainRights.objects.create(domain=cast.com, remove=False, **blind)
+    AccountRights.objects.create(account=account, mail=False)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("auto_reply_says_something", {"text": ""}),
+        ("auto_reply_says_something", {"subject": ""}),
+        ("auto_reply_days", {"days": 0}),
+        ("auto_reply_days", {"days": 31}),
+        ("auto_reply_ends_after_it_starts", {"ends": date(2026, 12, 27)}),
+    ],
+)
+def test_auto_reply_of_another_form_is_refused(
+    cast: Cast, constraint: str, values: dict[str, Any]
+) -> None:
+    fields: dict[str, Any] = {"account": cast.com.fixed_account, "subject": "a", "text": "b"}
+    fields |= {"starts": date(2026, 12, 28), "ends": date(2026, 12, 28)}
+    with refused(constraint):
+        AutoReply.objects.create(**fields | values)
+
+
 # Mailing lists.
 
 
@@ -799,6 +833,11 @@ def test_message_to_us_that_would_be_no_mail_is_refused(
 # The table itself.
 
 NAMED_ABOVE = {
+    "account_rights_delete_what_is_seen",
+    "auto_reply_days",
+    "auto_reply_ends_after_it_starts",
+    "auto_reply_says_something",
+    "domain_rights_delete_what_is_seen",
     "account_limits_at_least_one",
     "account_name_form",
     "account_name_once_per_server",

@@ -22,6 +22,7 @@ from tests.browser.visitor import Visitor
 from tests.conftest import browser, logged_in
 from tests.contracts.test_urls import Address, addresses
 from tests.factories import PASSWORD
+from tests.mailuser.people import as_user
 
 Way = Callable[[Visitor, Scene], None]
 COM = "/domains/example.com"
@@ -29,6 +30,7 @@ COM = "/domains/example.com"
 NO_PAGES = {
     *("healthz", "home", "old_address", "logout", "choose_language", "assistant"),
     *("archive_download", "remote_download", "remote_delete"),
+    *("mailbox_archive_download", "mailbox_remote_download", "mailbox_remote_delete"),
     *("admin:logout", "admin:jsi18n", "admin:autocomplete", "admin:view_on_site", "admin:None"),
     *("admin:quota_archiverun_run_now", "admin:orders_order_billing"),
     *("autoconfig", "autoconfig_well_known", "autodiscover"),
@@ -181,6 +183,25 @@ def file_refused(visitor: Visitor, scene: Scene) -> None:
     visitor.page.wait_for_selector("#file-error")
 
 
+# The user of one mailbox
+
+
+def reply_refused(visitor: Visitor, scene: Scene) -> None:
+    visitor.go("/mailbox/auto-reply/")
+    visitor.page.fill("#subject", "不在のお知らせ" * 20)
+    visitor.page.fill("#text", "ただいま留守にしております。\n" * 20)
+    visitor.page.fill("#starts", "2026-12-28")
+    visitor.page.fill("#ends", "2026-12-27")
+    visitor.page.fill("#days", "7")
+    visitor.send()
+
+
+def own_forwarding_refused(visitor: Visitor, scene: Scene) -> None:
+    visitor.go("/mailbox/forwarding/")
+    visitor.page.fill("#destination", "no address")
+    visitor.send()
+
+
 # Mail programs
 
 
@@ -317,11 +338,26 @@ WAYS: dict[str, dict[str, Way]] = {
         "managed-order": opens("/domains/managed.example/options/order/"),
         "403": opens("/domains/managed.example/users/{scene.managed.pk}/delete/"),
     },
+    "tanaka@example.com": {
+        "mailbox-reply-refused": reply_refused,
+        "mailbox-forwarding-refused": own_forwarding_refused,
+        "mailbox-archives-none": opens("/mailbox/archives/?q=zzz"),
+    },
     "operator": {
         "admin-full": opens("/admin/quota/mailboxusage/?fill=80"),
         "operator-domains": opens("/domains/"),
     },
 }
+
+
+def sessions(scene: Scene) -> dict[str, Client]:
+    """Return a browser for each of WAYS: a login's, the mailbox user's, a stranger's."""
+    clients = {
+        name: logged_in(User.objects.get(username=name)) if name else browser()
+        for name in WAYS
+        if "@" not in name
+    }
+    return clients | {scene.tanaka.address: as_user(scene.tanaka)}
 
 
 def pages(scene: Scene) -> dict[str, dict[str, Way]]:
@@ -330,12 +366,10 @@ def pages(scene: Scene) -> dict[str, dict[str, Way]]:
     Fails for an address that shows no page and is not known for it.
     """
     found: dict[str, dict[str, Way]] = {login: {} for login in WAYS}
-    clients = {
-        name: logged_in(User.objects.get(username=name)) if name else browser() for name in WAYS
-    }
+    clients = sessions(scene)
     silent = set()
     for name, path in _paths(scene):
-        for login in ("operator" if name.startswith("admin:") else "sakura", ""):
+        for login in (_who(name, path), ""):
             if _is_page(clients[login], path):
                 found[login][name.replace(":", "-")] = opens(path.replace("{", "{{"))
                 break
@@ -345,6 +379,13 @@ def pages(scene: Scene) -> dict[str, dict[str, Way]]:
     silent -= {name for name in silent if name.startswith("admin:") and name.endswith("_add")}
     assert silent <= NO_PAGES, f"no page is seen at {sorted(silent - NO_PAGES)}"
     return {login: ways | WAYS[login] for login, ways in found.items()}
+
+
+def _who(name: str, path: str) -> str:
+    """Return who sees a page, if not everybody does."""
+    if name.startswith("admin:"):
+        return "operator"
+    return "tanaka@example.com" if path.startswith("/mailbox/") else "sakura"
 
 
 def _paths(scene: Scene) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ from forwarding import removal
 from forwarding.models import ForwardingAddress, MailingList, Member
 from mailhost.host import Status
 from mailhost.lists.leaving import token
+from mailuser.models import AccountRights, DomainRights, Preference
 from orders.models import Inquiry, Option, OptionKind, Order
 from propagation import reconcile
 from propagation.models import MailServer
@@ -99,6 +100,7 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     _events(tanaka)
     hostile, jobs = _archives(tanaka, homes)
     objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs[JobState.DONE]
+    _rights(cast)
     _logins()
     objects["option"] = _orders(cast, tanaka).pk
     # For longer than a slow machine takes to look at all pages.
@@ -266,6 +268,14 @@ def _events(tanaka: Account) -> None:
             domain=tanaka.domain, address="tanaka@example.com", at=now() - timedelta(hours=number),
             **fields,
         )  # fmt: skip
+
+
+def _rights(cast: Cast) -> None:
+    """Let the owner have chosen for all mailboxes and for one, and one user his language."""
+    DomainRights.objects.create(domain=cast.com)
+    for name in ("ito", "kato"):
+        AccountRights.objects.create(account=cast.com.accounts.get(name=name), forward=False)
+    Preference.objects.create(account=cast.com.accounts.get(name="tanaka"), language="ja")
 
 
 def _logins() -> None:

@@ -14,12 +14,11 @@ import pytest
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from accounts.models import User
 from tests.browser.looking import WIDE, chosen, seen
-from tests.browser.pages import pages
+from tests.browser.pages import pages, sessions
 from tests.browser.scene import Scene, set_scene
 from tests.browser.visitor import Visitor, chromium
-from tests.conftest import SOAK, Cast, logged_in
+from tests.conftest import SOAK, Cast
 from tests.remotemail.conftest import running
 from tests.servers import MailServer
 
@@ -46,9 +45,9 @@ def test_page_is_right_in_every_size_and_light(
     scene: Scene, live_server: LiveServer, language: str, scripts: bool
 ) -> None:
     ways = pages(scene)
-    sessions = {
-        login: logged_in(User.objects.get(username=login)).cookies["sessionid"].value
-        for login in ways
+    held = {
+        login: client.cookies["sessionid"].value
+        for login, client in sessions(scene).items()
         if login
     }
     faults: dict[str, list[str]] = {}
@@ -64,7 +63,7 @@ def test_page_is_right_in_every_size_and_light(
                 reduced_motion="reduce",
             )
             if login:
-                visitor.have_session(sessions[login])
+                visitor.have_session(held[login])
             for number, name in enumerate(chosen(its)):
                 its[name](visitor, scene)
                 axe = SOAK or not name.startswith("admin") or number % SOME_OF_THE_ADMIN == 0

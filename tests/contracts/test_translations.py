@@ -28,6 +28,7 @@ SOURCES = [
     "remotemail",
     "tracing",
     "webmail",
+    "mailuser",
     "templates",
 ]
 PLACES = re.compile(r"%\((\w+)\)[sd]|%[sd%]")

@@ -14,13 +14,17 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from accounts.models import Account
+from accounts.viewers import Right
 from bulk import jobs
 from bulk.models import ImportKind
+from mailuser.models import DomainRights
 from orders.models import Option, Order
 from propagation.models import Change
 from quota.models import ArchiveJob, JobKind
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
+from tests.mailuser.people import as_user
 from tests.quota.files import keep, mail, written
 from webmail.models import Webmail
 
@@ -108,6 +112,12 @@ def addresses(
             yield Address(f"{space}{pattern.name}", tuple(dict.fromkeys(here)), space == "admin:")
 
 
+def reverse_path(name: str) -> str:
+    """Return the form of a page's address, without what fills it."""
+    forms = get_resolver().reverse_dict.getlist(name)
+    return str(forms[0][0][0][0]) if forms else ""
+
+
 def _named_groups(pattern: URLPattern | URLResolver) -> list[str]:
     return list(pattern.pattern.regex.groupindex)
 
@@ -118,6 +128,9 @@ PAGES = [
     if not address.in_admin and address.name not in BY_SIGNED_LINK
 ]
 OF_AN_OBJECT = [address for address in PAGES if address.arguments]
+# What the user of one mailbox has: no address names the account, and nobody else finds anything.
+IN_MAILBOX = [address for address in PAGES if reverse_path(address.name).startswith("mailbox/")]
+OF_AN_OWNER = [address for address in OF_AN_OBJECT if address not in IN_MAILBOX]
 
 
 def sakuras(cast: Cast, homes: Path) -> dict[str, object]:
@@ -197,7 +210,7 @@ def test_other_customer_gets_404_whatever_the_method(
     assert list(Change.objects.order_by("pk").values_list("pk", "state")) == before
 
 
-@pytest.mark.parametrize("address", OF_AN_OBJECT, ids=lambda address: address.name)
+@pytest.mark.parametrize("address", OF_AN_OWNER, ids=lambda address: address.name)
 def test_own_domain_does_not_open_another_ones_objects(
     cast: Cast, objects: dict[str, object], address: Address
 ) -> None:
@@ -235,7 +248,7 @@ def test_stranger_is_led_to_the_login_whatever_the_method(
         assert "tanaka" not in response.text
 
 
-@pytest.mark.parametrize("address", OF_AN_OBJECT, ids=lambda address: address.name)
+@pytest.mark.parametrize("address", OF_AN_OWNER, ids=lambda address: address.name)
 def test_owner_is_served(cast: Cast, objects: dict[str, object], address: Address) -> None:
     client = logged_in(cast.sakura.user)
     # The assistant answers a POST, and leads who only looks back to its page.
@@ -256,7 +269,8 @@ def test_looking_at_a_page_changes_nothing(
 
 
 def test_every_page_without_an_object_is_known() -> None:
-    assert {page.name for page in PAGES if not page.arguments} == FOR_EVERYBODY
+    without = {page.name for page in PAGES if not page.arguments and page not in IN_MAILBOX}
+    assert without == FOR_EVERYBODY
 
 
 @pytest.mark.parametrize(
@@ -272,6 +286,100 @@ def test_method_that_a_page_does_not_know_changes_nothing(
     assert Change.objects.count() == before
 
 
+# The user of one mailbox
+
+
+@pytest.fixture
+def yamada(cast: Cast, objects: dict[str, object]) -> Account:
+    """Another account of sakura's domain, with nothing of its own."""
+    account = factories.make_account(cast.com, "yamada")
+    factories.settle()
+    return account
+
+
+def test_mailboxes_pages_are_found_and_name_no_account() -> None:
+    assert {"mailbox_home", "mailbox_remote_mail", "mailbox_archive"} <= {
+        page.name for page in IN_MAILBOX
+    }
+    for page in IN_MAILBOX:
+        assert not {"domain", "account_id", "local_part"} & set(page.arguments), page.name
+
+
+@pytest.mark.parametrize("address", OF_AN_OWNER, ids=lambda address: address.name)
+def test_mailbox_user_finds_nothing_of_an_owners_whatever_the_method(
+    cast: Cast, objects: dict[str, object], yamada: Account, address: Address
+) -> None:
+    path = path_of(address, objects)
+    before = list(Change.objects.order_by("pk").values_list("pk", "state"))
+    for account in (yamada, Account.objects.get(name="tanaka")):
+        client = as_user(account)
+        found = {method: status(client, method, path) for method in METHODS}
+        assert found == dict.fromkeys(METHODS, 404), path
+    assert list(Change.objects.order_by("pk").values_list("pk", "state")) == before
+
+
+@pytest.mark.parametrize("address", IN_MAILBOX, ids=lambda address: address.name)
+def test_mailbox_page_is_its_users_alone(
+    cast: Cast, objects: dict[str, object], yamada: Account, address: Address
+) -> None:
+    path = path_of(address, objects)
+    before = list(Change.objects.order_by("pk").values())
+    jobs = ArchiveJob.objects.count()
+    for method in METHODS:
+        # A customer, even the domain's own, and the operator find nothing.
+        for user in (cast.sakura.user, cast.wakaba.user, cast.operator):
+            assert status(logged_in(user), method, path) == 404, (method, path)
+    if address.arguments and not {"validity", "uid"} & set(address.arguments):
+        # By its id, the archive of another account of the same domain is not to be had.
+        client = as_user(yamada)
+        for method in METHODS:
+            assert status(client, method, path) in {404, 405}, (method, path)
+    assert list(Change.objects.order_by("pk").values()) == before
+    assert ArchiveJob.objects.count() == jobs
+
+
+@pytest.mark.parametrize("address", IN_MAILBOX, ids=lambda address: address.name)
+def test_mailbox_user_is_served_his_own(
+    cast: Cast, objects: dict[str, object], address: Address
+) -> None:
+    before = list(Change.objects.order_by("pk").values())
+    client = as_user(Account.objects.get(name="tanaka"))
+    assert status(client, "get", path_of(address, objects)) in {200, 405}
+    assert list(Change.objects.order_by("pk").values()) == before
+
+
+@pytest.mark.parametrize("address", IN_MAILBOX, ids=lambda address: address.name)
+def test_mailbox_user_without_rights_gets_no_further_than_his_home(
+    cast: Cast, objects: dict[str, object], address: Address
+) -> None:
+    nothing = dict.fromkeys((right.value for right in Right if right != Right.LOGIN), False)
+    client = as_user(Account.objects.get(name="tanaka"))
+    DomainRights.objects.create(domain=cast.com, **nothing)
+    before = list(Change.objects.order_by("pk").values())
+    allowed = {"mailbox_home", "mailbox_account_sending", "mailbox_check_sending"}
+    expected = {200} if address.name in allowed else {403}
+    assert status(client, "get", path_of(address, objects)) in expected
+    if address.name not in allowed:
+        assert status(client, "post", path_of(address, objects)) == 403
+    DomainRights.objects.update(login=False)
+    assert status(client, "get", path_of(address, objects)) == 302
+    assert list(Change.objects.order_by("pk").values()) == before
+
+
+@pytest.mark.parametrize(
+    "address", [page for page in PAGES if not page.arguments], ids=lambda address: address.name
+)
+def test_pages_for_everybody_show_a_mailbox_user_nothing_of_others(
+    cast: Cast, yamada: Account, address: Address
+) -> None:
+    client = as_user(yamada)
+    for method in METHODS:
+        response = getattr(client, method)(reverse(address.name))
+        assert response.status_code < 500, (method, address.name)
+        assert "tanaka" not in getattr(response, "text", "")
+        assert "sakura" not in getattr(response, "text", "")
+
+
 def test_admin_is_closed_to_customers_and_strangers(cast: Cast) -> None:
     account = cast.com.fixed_account
     for path in (
@@ -280,7 +388,7 @@ def test_admin_is_closed_to_customers_and_strangers(cast: Cast) -> None:
         reverse("admin:accounts_account_change", args=[account.pk]),
         reverse("admin:propagation_change_changelist"),
     ):
-        for client in (browser(), logged_in(cast.sakura.user)):
+        for client in (browser(), logged_in(cast.sakura.user), as_user(account)):
             for method in ("get", "post"):
                 response = getattr(client, method)(path)
                 assert response.status_code == 302

@@ -18,6 +18,7 @@ from mailhost.ftp import Ftp
 from mailhost.maps import NAMES, Maps
 from mailhost.paths import Paths
 from mailhost.records import Entry, Mailbox
+from mailhost.replies import Scripts
 from mailhost.settle import Settler
 from mailhost.store import Store
 from mailhost.webmail.holders import Holders
@@ -46,6 +47,7 @@ class Place:
             Ftp(self.paths),
             sites,
             Holders(sites, config),
+            Scripts(self.paths, config),
         )
         self.take(Entry(BOX.key, 1, BOX))
         self.deliver("early")

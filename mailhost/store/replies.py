@@ -1,0 +1,121 @@
+"""Auto-replies: which there shall be, with all addresses that lead to each one's mailbox."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mailhost import sqlite
+from mailhost.records import AutoReply
+from mailhost.store.records import Changed, Records
+
+#: Addresses of one mailbox that its auto-reply knows.
+_MOST = 500
+_ALL = "key > 'reply:' AND key < 'reply;' AND value IS NOT NULL"
+# Backwards from the mailbox, in at most 10 steps (as many as Dovecot's logins follow). A catch-all
+# is no address that anybody writes to, and an answer from the postmaster is nobody's.
+_LEADING = """
+WITH RECURSIVE leading (address, depth) AS (
+    SELECT ?, 0
+    UNION
+    SELECT d.address, l.depth + 1 FROM leading AS l
+    JOIN destination AS d ON d.folded = l.address
+    JOIN address AS a ON a.address = d.address
+    JOIN domain ON domain.name = a.domain
+    WHERE l.depth < 10 AND d.address <> l.address
+)
+SELECT DISTINCT address FROM leading
+WHERE address NOT LIKE '@%' AND address NOT LIKE 'postmaster@%' AND address NOT LIKE 'abuse@%'
+ORDER BY address LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An auto-reply that shall be, and the addresses that it answers for."""
+
+    record: AutoReply
+    addresses: tuple[str, ...]
+
+
+class Replies:
+    """The auto-replies of one server, as its store has them."""
+
+    def __init__(self, db: sqlite3.Connection, records: Records) -> None:
+        """Take the open database."""
+        self._db = db
+        self._records = records
+
+    def mark_changed(self, changed: Iterable[Changed]) -> None:
+        """Remember which may have to be written anew after these changes.
+
+        Where an address or a domain has changed, any of them may: an address can lead to a
+        mailbox by several others.
+        """
+        names, all_of_them = [], False
+        for item in changed:
+            kind = item.entry.key.partition(":")[0]
+            if kind in ("reply", "mailbox"):
+                names.append(item.name)
+            all_of_them = all_of_them or kind in ("address", "domain")
+        self.mark_dirty(names)
+        if all_of_them:
+            self.mark_all()
+
+    def mark_all(self) -> None:
+        """Let every one be looked at."""
+        query = f"INSERT OR IGNORE INTO reply_dirty SELECT substr(key, 7) FROM record WHERE {_ALL}"  # noqa: S608 (names above)
+        self._db.execute(query)
+
+    def mark_dirty(self, names: Iterable[str]) -> None:
+        """Let these be written anew."""
+        rows = [(name,) for name in names]
+        self._db.executemany("INSERT OR IGNORE INTO reply_dirty VALUES (?)", rows)
+
+    def dirty(self) -> list[str]:
+        """Return the names of mailboxes whose auto-reply has to be looked at."""
+        return [row[0] for row in self._db.execute("SELECT name FROM reply_dirty ORDER BY name")]
+
+    def forget_dirty(self, names: Iterable[str]) -> None:
+        """These are as they shall be."""
+        self._db.executemany("DELETE FROM reply_dirty WHERE name = ?", [(one,) for one in names])
+
+    def of(self, name: str) -> Reply | None:
+        """Return the auto-reply that the mailbox of this name shall have, if any.
+
+        None too where the mailbox is not the one that it was written for, or is not there.
+        """
+        record = self._records.get(f"reply:{name}")
+        if not isinstance(record, AutoReply) or not self._is_there(record):
+            return None
+        rows = self._db.execute(_LEADING, (record.address, _MOST))
+        return Reply(record, tuple(row[0] for row in rows))
+
+    def all(self) -> Iterator[Reply]:
+        """Yield all that there shall be, in the order of their mailboxes' ids."""
+        rows = self._db.execute(
+            "SELECT substr(key, 7) FROM record JOIN mailbox ON mailbox.name = substr(key, 7)"  # noqa: S608
+            f" WHERE mailbox.state <> 'closing' AND {_ALL} ORDER BY mailbox_id"
+        )
+        for (name,) in rows.fetchall():
+            if reply := self.of(name):
+                yield reply
+
+    def ids_of(self, names: Iterable[str]) -> list[str]:
+        """Return the ids of the mailboxes that have these names, also of those being closed."""
+        query = "SELECT mailbox_id FROM mailbox WHERE name IN"
+        return [row[0] for row in sqlite.among(self._db, query, list(names))]
+
+    def named(self, mailbox_id: str) -> bool:
+        """Say whether there is a mailbox of this id that is not being closed."""
+        query = "SELECT 1 FROM mailbox WHERE mailbox_id = ? AND state <> 'closing'"
+        return self._db.execute(query, (mailbox_id,)).fetchone() is not None
+
+    def _is_there(self, record: AutoReply) -> bool:
+        query = (
+            "SELECT 1 FROM mailbox JOIN domain ON domain.name = mailbox.domain"
+            " WHERE mailbox_id = ? AND mailbox.name = ? AND domain = ? AND state <> 'closing'"
+        )
+        values = (record.mailbox_id, record.name, record.domain)
+        return self._db.execute(query, values).fetchone() is not None

@@ -1,0 +1,138 @@
+"""A mailbox's auto-reply: what it answers by itself, kept also while it is switched off."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import Account
+from mailhost import records
+from mailhost.records import MAX_REPLY_DAYS
+from propagation.models import Change, one_at_a_time
+
+
+def reply_key(name: str) -> str:
+    """Return the key of the record of the auto-reply of the account of this name."""
+    return f"reply:{name}"
+
+
+class AutoReplyQuerySet(models.QuerySet["AutoReply"]):
+    """Which auto-replies, and how one comes to be."""
+
+    def write(self, account: Account, *, by: Any = None, **values: Any) -> AutoReply:
+        """Let the account answer so, or no more (`on`), from the change's due time.
+
+        `values` are the row's fields. Raises ValidationError in words for the customer.
+        """
+        with transaction.atomic():
+            one_at_a_time()
+            if not Account.objects.filter(pk=account.pk).exists():
+                raise ValidationError(_("This account no longer exists."), code="gone")
+            account.refuse_if_leaving()
+            row = self.filter(account=account).first() or AutoReply(account=account)
+            row.account = account
+            before = row.record()
+            for name, value in values.items():
+                setattr(row, name, value)
+            row.full_clean(validate_unique=False)
+            row.save()
+            after = row.record()
+            if before != after:
+                row.propose(before, after, by=by)
+        return row
+
+
+class AutoReply(models.Model):
+    """What an account answers by itself; goes with the account."""
+
+    account = models.OneToOneField(
+        Account, models.CASCADE, primary_key=True, related_name="auto_reply"
+    )
+    on = models.BooleanField(gettext_lazy("switched on"), default=False)
+    subject = models.CharField(gettext_lazy("subject"), max_length=200)
+    text = models.TextField(gettext_lazy("text"), max_length=4000)
+    starts = models.DateField(gettext_lazy("first day"), null=True, blank=True)
+    ends = models.DateField(gettext_lazy("last day"), null=True, blank=True)
+    days = models.PositiveSmallIntegerField(
+        gettext_lazy("days until the same sender is answered again"),
+        default=7,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_REPLY_DAYS)],
+    )
+
+    objects = AutoReplyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = gettext_lazy("auto-reply")
+        verbose_name_plural = gettext_lazy("auto-replies")
+        constraints = [
+            models.CheckConstraint(
+                name="auto_reply_days",
+                condition=Q(days__gte=1, days__lte=MAX_REPLY_DAYS),
+            ),
+            models.CheckConstraint(
+                name="auto_reply_says_something", condition=~Q(subject="") & ~Q(text="")
+            ),
+            models.CheckConstraint(
+                name="auto_reply_ends_after_it_starts",
+                condition=Q(starts=None) | Q(ends=None) | Q(ends__gte=F("starts")),
+                violation_error_message=gettext_lazy("The last day is before the first."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.account)
+
+    @property
+    def key(self) -> str:
+        """The key of the record."""
+        return reply_key(self.account.name)
+
+    def record(self) -> records.AutoReply | None:
+        """Return what the mail server holds; None while it is switched off."""
+        if not self.on:
+            return None
+        return records.AutoReply(
+            name=self.account.name,
+            domain=self.account.domain.name,
+            mailbox_id=self.account.pk.hex,
+            subject=self.subject,
+            text=self.text,
+            starts=self.starts.isoformat() if self.starts else "",
+            ends=self.ends.isoformat() if self.ends else "",
+            days=self.days,
+        )
+
+    def propose(
+        self, before: records.AutoReply | None, after: records.AutoReply | None, *, by: Any
+    ) -> None:
+        """Tell the mail server what is answered from now on."""
+        needs = [(self.account.server_id, self.account.key)]
+        Change.objects.propose(
+            self.account.server, before=before, after=after, by=by, needs=needs if after else []
+        )
+
+    def restore(self, was: records.AutoReply | None) -> None:
+        """Return to what the server does, for a change that was just cancelled."""
+        self.on = was is not None
+        if was is not None:
+            self.subject, self.text, self.days = was.subject, was.text, was.days
+            self.starts = date.fromisoformat(was.starts) if was.starts else None
+            self.ends = date.fromisoformat(was.ends) if was.ends else None
+        self.save()
+
+
+@receiver(pre_delete, sender=AutoReply)
+def withdraw(instance: AutoReply, **_kwargs: Any) -> None:
+    """Take the record from the server with the row: the account is gone, and its scripts too."""
+    row = AutoReply.objects.select_related("account__domain", "account__server").get(pk=instance.pk)
+    with transaction.atomic():
+        row.propose(row.record(), None, by=None)

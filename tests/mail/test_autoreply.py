@@ -1,0 +1,200 @@
+"""A message in, an answer out: Pigeonhole's vacation by the scripts that a record becomes."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from mailhost.instance import missing_programs
+from mailhost.records import AutoReply, Mailbox
+from tests.mail.conftest import Site, applied, new_site
+from tests.servers import MailServer, mail_server, wait_for
+
+pytestmark = pytest.mark.servers
+
+#: Everything that means something to Sieve, in what customers write.
+HOSTILE = 'お休みです。"}; keep; stop; ${x} \\" \\\\\n.\n..\ntext:\n/* */ # end\n日本語'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MailServer]:
+    """A mail server of this file's own."""
+    if problem := missing_programs():
+        pytest.skip(problem)
+    with mail_server() as running:
+        yield running
+
+
+@pytest.fixture
+def site(server: MailServer) -> Site:
+    """A new domain on it."""
+    return new_site(server)
+
+
+def reply_of(box: Mailbox, **fields: object) -> AutoReply:
+    """Return an auto-reply of a mailbox."""
+    values = {"subject": "Away", "text": "I am away.", **fields}
+    return AutoReply(box.name, box.domain, box.mailbox_id, **values)  # type: ignore[arg-type]
+
+
+def send(site: Site, to: str, sender: str, **headers: str) -> None:
+    """Send a message from outside, to the address that stands in it."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, to, "question"
+    for name, value in headers.items():
+        del mail[name]
+        mail[name.replace("_", "-")] = value
+    mail.set_content("How are you?")
+    envelope = "" if sender.startswith("<>") else sender
+    with site.server.smtp() as client:
+        assert not client.sendmail(envelope, [to], mail.as_bytes())
+
+
+def answers(site: Site, to: str) -> list[bytes]:
+    """Return what came to somebody outside."""
+    return [content for _, rcpt, content in site.server.outside.taken if to in rcpt]
+
+
+def settled(site: Site, sender: str) -> None:
+    """Wait until all that was sent before has been answered or not: by an answer sent after it."""
+    box = site.mailbox(f"probe{len(site.changes)}{sender.partition('@')[0]}"[:20])
+    assert applied(site.put(box, reply_of(box, text="probe")))
+    send(site, box.address, sender)
+    assert site.server.outside.got(sender, "probe")
+
+
+def test_answers_each_sender_once_and_to_its_own_addresses(site: Site) -> None:
+    box = site.mailbox("away")
+    info = site.address("info", box.address)
+    reply = reply_of(box, subject="不在のお知らせ", text=HOSTILE, days=7)
+    assert applied(site.put(box, info, reply))
+    for to in (box.address, box.address, info.address):
+        send(site, to, "anna@outside.test")
+    assert site.server.outside.got("anna@outside.test", "Auto-Submitted")
+    send(site, info.address, "bert@outside.test")
+    assert site.server.outside.got("bert@outside.test", "Auto-Submitted")
+    settled(site, "anna@outside.test")
+    [answer, _probe] = answers(site, "anna@outside.test")
+    mail = message_from_bytes(answer, policy=policy.default)
+    assert mail["Subject"] == "不在のお知らせ"
+    assert mail["From"].addresses[0].addr_spec == box.address
+    assert mail["Auto-Submitted"].startswith("auto-replied")
+    assert mail.get_content().strip().splitlines() == HOSTILE.splitlines()
+    [other] = answers(site, "bert@outside.test")
+    shown = message_from_bytes(other, policy=policy.default)
+    assert shown["From"].addresses[0].addr_spec == info.address
+    senders = {sender for sender, _, _ in site.server.outside.taken}
+    assert senders == {"<>"}, "every answer has a null sender"
+    assert len(site.server.messages(box.name)) == 4, "all mail is kept"
+    complaints = [line for line in site.server.logs().splitlines() if "sieve" in line.lower()]
+    assert not [line for line in complaints if "rror" in line or "arning" in line]
+
+
+def test_what_no_person_wrote_and_what_goes_to_others_gets_no_answer(site: Site) -> None:
+    box = site.mailbox("quiet")
+    assert applied(site.put(box, reply_of(box)))
+    machines = [
+        {"List_Id": "<club.outside.test>"},
+        {"List_Unsubscribe": "<mailto:leave@outside.test>"},
+        {"Precedence": "bulk"},
+        {"Precedence": "list"},
+        {"Auto_Submitted": "auto-generated"},
+        {"Auto_Submitted": "auto-replied"},
+        {"X_Auto_Response_Suppress": "All"},
+        {"X_Spam_Flag": "YES"},
+        {"To": "somebody@outside.test"},
+    ]
+    for number, headers in enumerate(machines):
+        send(site, box.address, f"machine{number}@outside.test", **headers)
+    for sender in ("mailer-daemon@outside.test", "owner-club@outside.test"):
+        send(site, box.address, sender)
+    send(site, box.address, "<>nobody@outside.test")
+    assert wait_for(lambda: len(site.server.messages(box.name)) == len(machines) + 3)
+    settled(site, "carla@outside.test")
+    went = {to for _, rcpt, content in site.server.outside.taken for to in rcpt if content}
+    assert not {to for to in went if "machine" in to or "owner" in to or "daemon" in to}
+    assert "nobody@outside.test" not in went
+    send(site, box.address, "machine0@outside.test", Auto_Submitted="no")
+    assert site.server.outside.got("machine0@outside.test", "I am away.")
+
+
+def test_counts_only_between_its_days_and_from_the_server_told(site: Site) -> None:
+    today = datetime.now(ZoneInfo(site.server.config.time_zone)).date()
+    one = timedelta(days=2)
+    early, late, now = site.mailbox("early"), site.mailbox("late"), site.mailbox("now")
+    days = {
+        early.name: {"starts": (today + one).isoformat()},
+        late.name: {"ends": (today - one).isoformat()},
+        now.name: {"starts": (today - one).isoformat(), "ends": (today + one).isoformat()},
+    }
+    boxes = (early, late, now)
+    assert applied(site.put(*boxes, *(reply_of(box, **days[box.name]) for box in boxes)))
+    for box in boxes:
+        send(site, box.address, "dora@outside.test")
+    assert site.server.outside.got("dora@outside.test", "I am away.")
+    assert wait_for(lambda: all(site.server.messages(box.name) for box in boxes))
+    settled(site, "dora@outside.test")
+    froms = [
+        message_from_bytes(one, policy=policy.default)["From"].addresses[0].addr_spec
+        for one in answers(site, "dora@outside.test")
+    ]
+    assert now.address in froms
+    assert not {early.address, late.address} & set(froms)
+
+
+def test_follows_record_mailbox_and_addresses(site: Site) -> None:
+    host = site.server.host
+    box = site.mailbox("moves")
+    reply = reply_of(box)
+    assert not applied(site.put(reply)), "without its mailbox it is nothing"
+    assert applied(site.put(box, reply))
+    source = host.paths.reply(box.mailbox_id)
+    assert box.address in source.read_text()
+    info = site.address("info", box.address)
+    assert applied(site.put(info))
+    assert info.address in source.read_text()
+    assert applied(site.delete(info))
+    assert info.address not in source.read_text()
+    assert applied(site.put(reply_of(box, text="Back on Monday.")))
+    assert "Monday" in source.read_text()
+    assert host.differences() == []
+    # Somebody's hand, and what repairs it.
+    source.write_text("keep;")
+    stray = host.paths.reply("0" * 32)
+    stray.write_text("keep;")
+    assert {item.key for item in host.differences()} == {box.mailbox_id, "0" * 32}
+    with host.lock():
+        host.repair()
+    assert host.differences() == []
+    assert "Monday" in source.read_text()
+    assert not stray.exists()
+    # The name goes to somebody else: he does not answer by it.
+    assert applied(site.delete(box))
+    assert not source.exists()
+    heir = site.mailbox("moves")
+    assert applied(site.put(heir))
+    assert not host.paths.reply(heir.mailbox_id).exists()
+    assert applied(site.put(reply_of(heir)))
+    assert applied(site.delete(reply_of(heir)))
+    assert not host.paths.reply(heir.mailbox_id).exists()
+
+
+def test_its_port_takes_null_senders_alone_and_opens_no_way_to_send(site: Site) -> None:
+    port = site.server.config.reply_port
+    with smtplib.SMTP("127.0.0.1", port, "pc.outside.test", 30) as client:
+        client.ehlo()
+        code, _text = client.mail("boss@outside.test")
+        assert code == 554
+    box = site.mailbox("opens")
+    assert applied(site.put(box, reply_of(box)))
+    send(site, box.address, "emil@outside.test")
+    assert site.server.outside.got("emil@outside.test", "I am away.")
+    with site.server.smtp() as client:
+        client.mail(box.address)
+        assert client.rcpt("emil@outside.test")[0] == 550

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Account
+from forwarding.models import ForwardingAddress
+from mailhost import records
+from mailhost.records import AutoReply as Recorded
+from mailuser.models import AccountRights, AutoReply, DomainRights
+from mailuser.sessions import MailboxUser
+from mailuser.sources import replies
+from propagation.cancel import cancel
+from propagation.models import Change
+from remotemail.models import Action, MailAccess
+from tests import factories
+from tests.conftest import Cast
+from tests.mailuser.people import as_user
+
+FORM = {"on": "on", "subject": "不在", "text": "休みです。\r\n\tまた来週", "days": "3"}
+
+
+@pytest.fixture
+def user(tanaka: Account) -> Client:
+    """The browser of tanaka's user."""
+    return as_user(tanaka)
+
+
+def save(client: Client, **fields: str) -> int:
+    """Send the page of the auto-reply."""
+    return client.post(reverse("mailbox_auto_reply"), FORM | fields).status_code
+
+
+def held(change: Change | None) -> Any:
+    """Return the record that a change puts."""
+    assert change is not None
+    return records.record_from(change.key, change.after or {})
+
+
+def test_saving_proposes_the_record_and_switching_off_takes_it_back(
+    tanaka: Account, user: Client
+) -> None:
+    assert save(user, starts="2026-12-28", ends="2027-01-04") == 302
+    change = Change.objects.open().get()
+    assert change.key == "reply:tanaka"
+    assert change.made_by is None
+    assert change.made_by_mailbox == "tanaka@example.com"
+    assert held(change) == Recorded(
+        "tanaka",
+        "example.com",
+        tanaka.pk.hex,
+        "不在",
+        "休みです。\n    また来週",
+        "2026-12-28",
+        "2027-01-04",
+        3,
+    )
+    assert "不在" in user.get(reverse("mailbox_auto_reply")).text
+    off = {name: value for name, value in FORM.items() if name != "on"}
+    assert user.post(reverse("mailbox_auto_reply"), off).status_code == 302
+    assert not Change.objects.open().exists()
+    assert AutoReply.objects.get().text == "休みです。\n    また来週"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("subject", ""),
+        ("subject", "a\x07b"),
+        ("subject", "x" * 201),
+        ("text", " \r\n "),
+        ("text", "a\x00b"),
+        ("text", "a\u202eb"),
+        ("text", "x" * 4001),
+        ("days", "0"),
+        ("days", "31"),
+        ("ends", "yesterday"),
+        ("ends", "2026-12-01"),
+    ],
+)
+def test_bad_input_says_why_and_loses_nothing(user: Client, field: str, value: str) -> None:
+    response = user.post(
+        reverse("mailbox_auto_reply"), FORM | {"starts": "2026-12-28", field: value}
+    )
+    assert response.status_code == 422
+    assert response.context["form"].errors
+    if field != "text":
+        assert "休みです。" in response.text
+    assert not AutoReply.objects.exists()
+    assert not Change.objects.open().exists()
+
+
+def test_owner_sets_it_too_and_takes_it_back(tanaka: Account, sakura: Client) -> None:
+    path = reverse("auto_reply", args=["example.com", tanaka.pk])
+    assert sakura.post(path, FORM).status_code == 302
+    change = Change.objects.open().get()
+    assert change.made_by is not None
+    assert replies.record(tanaka.server, "reply:tanaka") == held(change)
+    factories.settle()
+    assert sakura.post(path, FORM | {"text": "other"}).status_code == 302
+    cancel(list(Change.objects.pending()))
+    assert AutoReply.objects.get().text.startswith("休みです。")
+    assert list(replies.records(tanaka.server)) == [AutoReply.objects.get().record()]
+
+
+def test_goes_with_the_account(tanaka: Account, user: Client) -> None:
+    save(user)
+    factories.settle()
+    tanaka.refresh_from_db()
+    tanaka.delete()
+    assert not AutoReply.objects.exists()
+    gone = Change.objects.open().get(key="reply:tanaka")
+    assert gone.removes
+    assert list(replies.records(gone.server)) == []
+
+
+def test_none_is_written_for_an_account_that_is_leaving(tanaka: Account) -> None:
+    tanaka.delete_later()
+    with pytest.raises(ValidationError):
+        AutoReply.objects.write(tanaka, on=True, subject="a", text="b")
+
+
+@pytest.mark.parametrize("values", [{"days": 0}, {"days": 31}, {"text": ""}, {"subject": ""}])
+def test_database_keeps_the_rules(tanaka: Account, values: dict[str, Any]) -> None:
+    fields = {"subject": "a", "text": "b", "days": 7} | values
+    with pytest.raises(IntegrityError):
+        AutoReply.objects.create(account=tanaka, **fields)
+
+
+# Forwarding
+
+
+def forward(client: Client, to: str, **fields: str) -> int:
+    """Send the page of the user's own forwarding."""
+    return client.post(reverse("mailbox_forwarding"), {"destination": to, **fields}).status_code
+
+
+def test_forwards_his_mail_with_and_without_a_copy_and_no_more(
+    tanaka: Account, user: Client
+) -> None:
+    assert forward(user, "me@outside.test", keep_copy="on") == 302
+    row = ForwardingAddress.objects.get()
+    assert row.leads_to() == ["tanaka@example.com", "me@outside.test"]
+    change = Change.objects.open().get()
+    assert change.made_by_mailbox == "tanaka@example.com"
+    assert forward(user, "me@outside.test") == 302
+    assert ForwardingAddress.objects.get().leads_to() == ["me@outside.test"]
+    page = user.get(reverse("mailbox_forwarding"))
+    assert "me@outside.test" in page.text
+    assert forward(user, "", stop="1") == 302
+    assert not ForwardingAddress.objects.exists()
+    assert forward(user, "no address") == 422
+
+
+def test_a_circle_is_refused_without_naming_whom_it_leads_over(
+    cast: Cast, tanaka: Account, user: Client
+) -> None:
+    factories.make_forward(cast.com, "secret-team", "tanaka@example.com")
+    factories.make_forward(cast.com, "all", "secret-team@example.com")
+    factories.settle()
+    response = user.post(reverse("mailbox_forwarding"), {"destination": "all@example.com"})
+    assert response.status_code == 422
+    assert "circle" in response.text
+    assert "secret-team" not in response.text
+
+
+# Rights
+
+
+def test_owner_chooses_for_all_and_for_one(cast: Cast, tanaka: Account, sakura: Client) -> None:
+    all_of_them = reverse("mailbox_rights", args=["example.com"])
+    one = reverse("account_rights", args=["example.com", tanaka.pk])
+    assert sakura.post(all_of_them, {"login": "on", "mail": "on"}).status_code == 302
+    client = as_user(tanaka)
+    assert client.get(reverse("mailbox_archives")).status_code == 403
+    assert sakura.post(one, {"login": "on", "archives": "on"}).status_code == 302
+    assert client.get(reverse("mailbox_archives")).status_code == 200
+    assert client.get(reverse("mailbox_change_password")).status_code == 403
+    assert sakura.post(one, {"usual": "1"}).status_code == 302
+    assert client.get(reverse("mailbox_archives")).status_code == 403
+    assert "tanaka" not in sakura.get(all_of_them).text
+
+
+def test_who_sees_nothing_deletes_nothing(tanaka: Account, sakura: Client) -> None:
+    path = reverse("account_rights", args=["example.com", tanaka.pk])
+    refused = sakura.post(path, {"login": "on", "remove": "on"})
+    assert refused.status_code == 422
+    assert not AccountRights.objects.exists()
+    with pytest.raises(IntegrityError):
+        DomainRights.objects.create(domain=tanaka.domain, remove=True, mail=False, archives=False)
+
+
+def test_access_to_his_mail_is_on_record_under_his_address(tanaka: Account) -> None:
+    MailAccess.objects.note(
+        by=MailboxUser(tanaka), account=tanaka, action=Action.LIST, address="", folder="INBOX"
+    )
+    access = MailAccess.objects.get()
+    assert access.user is None
+    assert access.user_name == "tanaka@example.com"
