@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -95,7 +96,7 @@ def test_owner_cannot_take_a_granted_size_back_with_the_change(
 @pytest.mark.parametrize("first", ["grant", "refuse", "take_back"])
 def test_what_was_decided_stays(com: Domain, one_more: Option, first: str) -> None:
     order = Order.objects.ask(domain=com, option=one_more)
-    ways = {
+    ways: dict[str, Callable[[Order], None]] = {
         "grant": Order.grant,
         "refuse": partial(Order.refuse, reason="Not now."),
         "take_back": Order.take_back,
