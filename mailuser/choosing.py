@@ -46,7 +46,8 @@ def account_rights(request: HttpRequest, domain: Domain, account_id: Any) -> Htt
     form = AccountRightsForm(request.POST or None, instance=rights)
     if request.method == "POST":
         if "usual" in request.POST:
-            AccountRights.objects.filter(account=account).delete()
+            if own:
+                own.delete()
             messages.success(request, _("For this mailbox the domain's choice counts again."))
             return redirect("account_rights", domain.name, account.pk)
         if form.is_valid():

@@ -28,6 +28,9 @@ AREAS: dict[str, Any] = {
     "archive": _("Archives"),
     "webmail": _("Webmail"),
     "csv": _("CSV files"),
+    "reply": _("Auto-reply"),
+    "rights": _("What mailboxes' users may do"),
+    "order": _("Options"),
     "domain": _("The domain"),
 }
 

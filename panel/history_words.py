@@ -36,6 +36,16 @@ _DONE: dict[str, Any] = {
     "archive.take": gettext_lazy("Archiving asked for"),
     "archive.put_back": gettext_lazy("Putting mail back asked for"),
     "archive.delete": gettext_lazy("Deletion of an archive asked for"),
+    "reply.add": gettext_lazy("Auto-reply switched on"),
+    "reply.change": gettext_lazy("Auto-reply changed"),
+    "reply.remove": gettext_lazy("Auto-reply switched off"),
+    "reply.undo": gettext_lazy("Change of the auto-reply taken back"),
+    "rights.domain": gettext_lazy("What users of mailboxes may do was changed"),
+    "rights.mailbox": gettext_lazy("What the mailbox's user may do was changed"),
+    "order.ask": gettext_lazy("Option ordered"),
+    "order.grant": gettext_lazy("Order granted"),
+    "order.refuse": gettext_lazy("Order refused"),
+    "order.undo": gettext_lazy("Order taken back"),
     "csv.import": gettext_lazy("CSV file imported"),
     "login.in": gettext_lazy("Logged in"),
     "login.refused": gettext_lazy("Login refused: wrong password"),
@@ -142,10 +152,22 @@ def _of_file(values: dict[str, Any]) -> list[str]:
     return [f"{_FILES[values['kind']]}, {count}"]
 
 
+def _of_order(values: dict[str, Any]) -> list[str]:
+    more = int(values["more"])
+    if values["kind"] == "account":
+        words = ngettext("%(count)d more POP account", "%(count)d more POP accounts", more)
+        return [words % {"count": more}]
+    size = {"size": bytes_of(more)}
+    if values["kind"] == "mailbox":
+        return [_("A mailbox larger by %(size)s") % size]
+    return [_("Messages larger by %(size)s") % size]
+
+
 _MORE: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "mailbox": _of_mailbox,
     "address": _of_address,
     "list": _of_list,
     "domain": _of_domain,
     "csv": _of_file,
+    "order": _of_order,
 }

@@ -63,4 +63,4 @@ def _of_list(field: str, old: list[Any], new: list[Any]) -> dict[str, Any]:
 
 def _subject(kind: str, name: str, domain: str) -> str:
     """Return what an entry is about: an address, or the domain."""
-    return f"{name}@{domain}" if kind == "mailbox" else name
+    return f"{name}@{domain}" if kind in ("mailbox", "reply") else name

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account, Domain
 from accounts.viewers import Right
+from history.models import Entry
 
 
 def _right(right: Right) -> models.BooleanField[Any, Any]:
@@ -66,6 +67,13 @@ class DomainRights(Rights):
     def __str__(self) -> str:
         return str(self.domain)
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep it, and write into the domain's history that it was chosen."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            name = self.domain.name
+            Entry.objects.note("rights.domain", subject=name, domain=name)
+
 
 class AccountRights(Rights):
     """What the user of one mailbox may do; goes with the account."""
@@ -81,6 +89,22 @@ class AccountRights(Rights):
 
     def __str__(self) -> str:
         return str(self.account)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep it, and write into the domain's history that it was chosen."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            self._note()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Let the domain's choice count again; told likewise."""
+        with transaction.atomic():
+            self._note()
+            return super().delete(*args, **kwargs)
+
+    def _note(self) -> None:
+        account = self.account
+        Entry.objects.note("rights.mailbox", subject=account.address, domain=account.domain.name)
 
 
 class Preference(models.Model):

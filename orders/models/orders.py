@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts import names
 from accounts.models import Account, Domain
+from history.models import Entry
 from mailhost.records import MAX_INTEGER
 from orders.models.options import Option, OptionKind, price
 from propagation.models import one_at_a_time
@@ -41,6 +42,14 @@ class OrderState(models.TextChoices):
     GRANTED = "granted", pgettext_lazy("order", "Granted")
     REFUSED = "refused", pgettext_lazy("order", "Refused")
     TAKEN_BACK = "taken_back", pgettext_lazy("order", "Taken back")
+
+
+# How the history calls the end of an order.
+_NOTED = {
+    OrderState.GRANTED: "grant",
+    OrderState.REFUSED: "refuse",
+    OrderState.TAKEN_BACK: "undo",
+}
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -86,6 +95,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
             order.full_clean(exclude=["asked_by"])
             order.account()
             order.save(force_insert=True)
+            order.note("ask", by=by)
         return order
 
 
@@ -307,6 +317,19 @@ class Order(models.Model):
             if not mine.update(state=state, ended_at=now(), ended_by=by, **values):
                 self._refuse_unless_asked()
             self.refresh_from_db()
+            self.note(_NOTED[state], by=by)
+
+    def note(self, what: str, *, by: Any) -> None:
+        """Write into the domain's history what was done with the order."""
+        Entry.objects.note(
+            f"order.{what}",
+            subject=f"{self.account_name}@{self.domain.name}"
+            if self.account_name
+            else self.domain.name,
+            domain=self.domain.name,
+            values={"kind": self.kind, "more": self.more},
+            by=by,
+        )
 
     def _refuse_unless_asked(self) -> None:
         found = Order.objects.filter(pk=self.pk).first()

@@ -22,11 +22,13 @@ from history import tasks
 from history.acting import Actor, Hand, acting, present
 from history.models import Entry, entry
 from mailhost.lists.leaving import token
+from orders.models import Option, OptionKind, Order
 from panel.history_words import words
 from propagation.cancel import cancel
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
 from tests.factories import PASSWORD
+from tests.mailuser.people import as_user
 
 PAGE = "/domains/example.com/history/"
 OWN = "/login/history/"
@@ -342,3 +344,33 @@ def test_what_nobody_has_words_for_is_shown_by_its_kind() -> None:
 
 def test_vendor_is_one_that_has_the_guard() -> None:
     assert connection.vendor in {"sqlite", "postgresql"}
+
+
+def test_orders_rights_and_a_mailbox_s_own_user_are_noted(
+    com: Domain, tanaka: Account, operator: Client
+) -> None:
+    customer, user = logged_in(com.customer.user), as_user(tanaka)
+    option = Option.objects.create(kind=OptionKind.MAILBOX, amount=10 << 20, setup_yen=500)
+    Entry.objects.all().delete()
+    customer.post(
+        f"/domains/example.com/options/order/?option={option.pk}",
+        {"option": option.pk, "account": "tanaka", "seen": 500},
+    )
+    Order.objects.get().grant()
+    customer.post(f"/domains/example.com/users/{tanaka.pk}/rights/", {"login": "on"})
+    customer.post(f"/domains/example.com/users/{tanaka.pk}/rights/", {"login": "on", "reply": "on"})
+    user.post("/mailbox/auto-reply/", {"on": "on", "subject": "x", "text": "y", "days": "3"})
+    customer.post(f"/domains/example.com/users/{tanaka.pk}/rights/", {"usual": "1"})
+    about = "tanaka@example.com"
+    assert told() == [
+        ("order.ask", about, Hand.CUSTOMER),
+        ("mailbox.change", about, Hand.OPERATOR),
+        ("order.grant", about, Hand.OPERATOR),
+        ("rights.mailbox", about, Hand.CUSTOMER),
+        ("rights.mailbox", about, Hand.CUSTOMER),
+        ("reply.add", about, Hand.MAILBOX),
+        ("rights.mailbox", about, Hand.CUSTOMER),
+    ]
+    assert Entry.objects.get(area="reply").actor == about
+    assert lines()[0] == "Option ordered: A mailbox larger by 10 MB"
+    assert "Auto-reply switched on" in flat(customer.get(PAGE).text)
