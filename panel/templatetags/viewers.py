@@ -7,6 +7,8 @@ from typing import Any
 from django import template
 from django.template.context import Context
 
+from accounts.viewers import Right
+
 register = template.Library()
 
 
@@ -20,5 +22,5 @@ def at(context: Context, page: str, *args: Any) -> str:
 @register.simple_tag(takes_context=True)
 def may(context: Context, right: str) -> bool:
     """Say whether who looks has this right."""
-    allowed: bool = context["viewer"].may(right)
+    allowed: bool = context["viewer"].may(Right(right))
     return allowed
