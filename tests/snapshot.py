@@ -53,6 +53,14 @@ class Snapshot:
         return cls([(model, rows) for model, rows in found if rows], now())
 
     @transaction.atomic
+    def put_in_place(self) -> None:
+        """Put the rows in the place of all that the database has."""
+        for model in reversed(_tables()):
+            rows = model._base_manager.all()
+            rows._raw_delete(rows.db)  # type: ignore[attr-defined]
+        self.put_back()
+
+    @transaction.atomic
     def put_back(self) -> None:
         """Put the rows into an empty database, as old as they were when they were taken."""
         passed = now() - self.taken_at

@@ -15,7 +15,9 @@ from django.db.models import ProtectedError
 from django.utils.timezone import now
 
 from accounts.models import Account, DeletedAccount, Domain, OwnLimits, Plan
+from bulk.models import Import, ImportRow
 from forwarding.models import DetachedDestination, ForwardingAddress, MailingList, Member
+from history.models import Entry
 from mailuser.models import AccountRights, AutoReply, DomainRights
 from orders.models import Inquiry, Option, Order
 from propagation.models import Change, ChangeState, MailServer, Need
@@ -36,6 +38,7 @@ from remotemail.models import MailAccess
 from tests import factories
 from tests.conftest import Cast
 from tests.snapshot import OURS
+from tracing.models import MailEvent
 
 DAY = date(2026, 12, 2)
 HASH = "{SHA512-CRYPT}$6$rounds=1000$abcdefgh$" + "x" * 86
@@ -711,6 +714,41 @@ def test_member_is_there_once_and_an_address(cast: Cast) -> None:
         insert(Member, **row, address="ann@example.org\n")
 
 
+# CSV files, what became of messages, and the history.
+
+
+def test_import_of_another_form_is_refused(cast: Cast) -> None:
+    row = {"domain": cast.com, "kind": "accounts", "file_name": "a.csv"}
+    job = Import.objects.create(**row)
+    with refused("import_times_fit_its_state"):
+        Import.objects.create(**row, ended_at=now())
+    with refused("import_times_fit_its_state"):
+        Import.objects.create(**row, state="running")
+    ImportRow.objects.create(job=job, number=1, outcome="add")
+    with refused("import_row_once"):
+        ImportRow.objects.create(job=job, number=1, outcome="add")
+    with refused("import_row_outcome"):
+        ImportRow.objects.create(job=job, number=2, outcome="lost")
+
+
+def test_event_of_another_kind_is_refused(cast: Cast) -> None:
+    row = {"domain": cast.com, "address": "a@example.com", "at": now()}
+    MailEvent.objects.create(**row, side="to", kind="delivered")
+    with refused("mail_event_side"):
+        MailEvent.objects.create(**row, side="by", kind="delivered")
+    with refused("mail_event_kind"):
+        MailEvent.objects.create(**row, side="to", kind="lost")
+
+
+def test_entry_of_the_history_about_nothing_is_refused(cast: Cast) -> None:
+    row = {"area": "mailbox", "what": "add", "subject": "a@example.com"}
+    Entry.objects.create(**row, domain="example.com", hand="operator")
+    with refused("history_hand"):
+        Entry.objects.create(**row, domain="example.com", hand="thief")
+    with refused("history_about_something"):
+        Entry.objects.create(**row, hand="operator")
+
+
 def order(cast: Cast, **values: Any) -> dict[str, Any]:
     """Return the columns of an order that would be accepted."""
     row = {
@@ -833,6 +871,13 @@ def test_message_to_us_that_would_be_no_mail_is_refused(
 # The table itself.
 
 NAMED_ABOVE = {
+    "history_about_something",
+    "history_hand",
+    "import_row_once",
+    "import_row_outcome",
+    "import_times_fit_its_state",
+    "mail_event_kind",
+    "mail_event_side",
     "account_rights_delete_what_is_seen",
     "auto_reply_days",
     "auto_reply_ends_after_it_starts",

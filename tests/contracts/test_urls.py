@@ -26,6 +26,7 @@ from tests import factories
 from tests.conftest import Cast, browser, logged_in
 from tests.mailuser.people import as_user
 from tests.quota.files import keep, mail, written
+from tests.snapshot import Snapshot
 from webmail.models import Webmail
 
 pytestmark = pytest.mark.long
@@ -169,10 +170,18 @@ def sakuras(cast: Cast, homes: Path) -> dict[str, object]:
     }
 
 
+_made: list[tuple[Snapshot, dict[str, object]]] = []  # once in this process
+
+
 @pytest.fixture
 def objects(cast: Cast, tmp_path: Path) -> dict[str, object]:
-    """What sakura has."""
-    return sakuras(cast, tmp_path)
+    """What sakura has; made by its doors once, put back later."""
+    if not _made:
+        found = sakuras(cast, tmp_path)
+        _made.append((Snapshot.take(), found))
+    else:
+        _made[0][0].put_in_place()
+    return _made[0][1]
 
 
 def path_of(address: Address, objects: dict[str, object]) -> str:

@@ -305,4 +305,4 @@ def test_list_takes_the_same_queries_at_any_number_of_addresses(
     assert len(queries) == QUERIES_OF_THE_LIST
 
 
-QUERIES_OF_THE_LIST = 14
+QUERIES_OF_THE_LIST = 13
