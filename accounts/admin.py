@@ -267,8 +267,8 @@ class DomainAdmin(OpeningAdmin):
         used, limit = obj.accounts.count(), obj.account_limit
         if used > limit:
             words = _(
-                "%(domain)s may have %(limit)d accounts, and uses %(used)d. They stay; none can "
-                "be added before there are fewer."
+                "The limit is now %(limit)d accounts, and %(domain)s uses %(used)d. They stay; "
+                "none can be added before there are fewer."
             )
             values = {"domain": obj, "used": used, "limit": limit}
             self.message_user(request, words % values, messages.WARNING)

@@ -190,7 +190,7 @@ def test_plan_with_fewer_accounts_is_taken_and_said(busy: Account, operator: Cli
     small = factories.make_plan("small", account_limit=1)
     page = path("accounts.domain", "change", busy.domain_id)
     text = operator.post(page, {"plan": small.pk, "extra_accounts": 0}, follow=True).text
-    assert "example.com may have 1 accounts, and uses 2. They stay;" in text
+    assert "The limit is now 1 accounts, and example.com uses 2. They stay;" in text
     assert Domain.objects.get(pk=busy.domain_id).plan == small
     assert Account.objects.filter(domain=busy.domain_id).count() == 2
 
