@@ -724,11 +724,11 @@ def test_import_of_another_form_is_refused(cast: Cast) -> None:
         Import.objects.create(**row, ended_at=now())
     with refused("import_times_fit_its_state"):
         Import.objects.create(**row, state="running")
-    ImportRow.objects.create(job=job, number=1, outcome="add")
+    ImportRow.objects.create(job=job, number=1, outcome="add", cells={})
     with refused("import_row_once"):
-        ImportRow.objects.create(job=job, number=1, outcome="add")
+        ImportRow.objects.create(job=job, number=1, outcome="add", cells={})
     with refused("import_row_outcome"):
-        ImportRow.objects.create(job=job, number=2, outcome="lost")
+        ImportRow.objects.create(job=job, number=2, outcome="lost", cells={})
 
 
 def test_event_of_another_kind_is_refused(cast: Cast) -> None:
