@@ -57,7 +57,7 @@ class Snapshot:
         """Put the rows in the place of all that the database has."""
         for model in reversed(_tables()):
             rows = model._base_manager.all()
-            rows._raw_delete(rows.db)  # type: ignore[attr-defined]
+            rows._raw_delete(rows.db)
         self.put_back()
 
     @transaction.atomic
