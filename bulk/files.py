@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from accounts.spreadsheets import guarded
+
 #: The encodings of an export, by the word in its address: Python's names.
 ENCODINGS = {"utf-8": "utf-8-sig", "shift_jis": "cp932"}
-#: What makes a spreadsheet take a cell for a formula (OWASP, CSV Injection), full-width too, and
-#: the sign that says it is none, which has to be told from one of the cell's own.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 _DELIMITERS = ",;\t"
 # Full-width forms of the characters of ASCII, and the wide space.
 _HALF = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
@@ -100,11 +99,6 @@ def fits(text: str, encoding: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def guarded(cell: str) -> str:
-    """Return a cell's text that is shown as it is: an apostrophe before what begins a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def plain(cell: str) -> str:

@@ -18,11 +18,10 @@ from django.utils.timezone import localtime, make_aware
 from django.utils.translation import gettext as _
 
 from accounts.models import Account
+from accounts.spreadsheets import guarded
 from orders.models import OptionKind, Order, OrderQuerySet, OrderState
 from orders.models.orders import limit_of
 
-#: What a spreadsheet takes for the beginning of a formula; the full-width ones as well.
-_FORMULA = tuple("=+-@＝＋－＠\t\r\n|%")
 #: The years that can be asked for.
 FIRST, LAST = 2000, 2999
 
@@ -47,16 +46,13 @@ def yearly_list(year: int) -> bytes:
     """Return the file; its first line names the columns, in the language that is active."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\r\n")
-    table.writerow(map(safe, _columns()))
-    table.writerows([safe(cell) for cell in row] for row in _rows(year))
+    table.writerow(map(_safe, _columns()))
+    table.writerows([_safe(cell) for cell in row] for row in _rows(year))
     return codecs.BOM_UTF8 + text.getvalue().encode()
 
 
-def safe(cell: Any) -> Any:
-    """Return a cell that a spreadsheet shows as it stands: text is never a formula."""
-    if isinstance(cell, str) and cell.lstrip(" \u3000").startswith(_FORMULA):
-        return f"'{cell}"
-    return cell
+def _safe(cell: Any) -> Any:
+    return guarded(cell) if isinstance(cell, str) else cell
 
 
 def _columns() -> list[str]:

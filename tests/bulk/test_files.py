@@ -12,7 +12,8 @@ from django.utils import translation
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulk.files import Table, fits, guarded, plain, read, write
+from accounts.spreadsheets import guarded
+from bulk.files import Table, fits, plain, read, write
 from bulk.kinds import KINDS
 
 NAMES = KINDS["forwards"].names()
