@@ -71,7 +71,7 @@ def chosen(names: Collection[str]) -> list[str]:
 def _photograph(page: Page, path: str) -> None:
     """Keep pictures of the page in both lights, wide and as on a telephone; for docs/ only one."""
     if os.environ.get("PICTURES_OF"):
-        page.screenshot(path=f"{path}.png")
+        page.screenshot(path=f"{path}.png", full_page=True)
         return
     for light in ("light", "dark"):
         page.emulate_media(color_scheme=light)
