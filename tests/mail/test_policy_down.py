@@ -54,7 +54,7 @@ def takes_mail_from_outside(site: Site) -> bool:
 
 
 def test_dead_daemon_opens_nothing_and_mail_comes_in(site: Site) -> None:
-    site.server.receive(site.fixed.name, CUSTOMER)
+    site.server.open_way(site.fixed.name, CUSTOMER)
     site.server.kill("policy")
     try:
         began = time.monotonic()
@@ -74,7 +74,7 @@ def test_dead_daemon_opens_nothing_and_mail_comes_in(site: Site) -> None:
 
 def test_killed_daemon_forgets_no_login_and_no_count(server: MailServer) -> None:
     site = new_site(server, recipients_per_day=6)
-    server.receive(site.fixed.name, CUSTOMER)
+    server.open_way(site.fixed.name, CUSTOMER)
     with server.smtp(CUSTOMER) as client:
         assert not refusals(post(client, site.fixed.address, *people(3)))
         server.kill("policy")
@@ -90,7 +90,7 @@ def test_killed_daemon_forgets_no_login_and_no_count(server: MailServer) -> None
 
 
 def test_daemon_that_hangs_costs_seconds(site: Site) -> None:
-    site.server.receive(site.fixed.name, CUSTOMER)
+    site.server.open_way(site.fixed.name, CUSTOMER)
     with site.server.hung("policy"):
         began = time.monotonic()
         with site.server.smtp() as client:
