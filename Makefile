@@ -6,6 +6,9 @@ CATALOGUES := $(wildcard locale/*/LC_MESSAGES/django.po)
 # Exit status 5 is pytest's "no such test", which is no failure of a part of the suite.
 PYTEST = t() { $(BIN)/pytest "$$@" || [ $$? -eq 5 ]; }; t
 UNITS := not servers and not browser and not soak
+# Tests of real servers wait as much as they work. One that fails is run once more, and both are
+# told of: what a machine short of time does to real servers is no fault of theirs.
+SERVING := 4
 # `make check` leaves out what takes long; `make test` empties this.
 QUICK := and not long
 
@@ -32,8 +35,8 @@ test: packages-test ## Set up what the tests need, then run all of them
 	@$(MAKE) --no-print-directory check QUICK=
 	$(BIN)/python -m tests.postgres $(BIN)/pytest -n 3 --randomly-seed=1 -m "$(UNITS) and not long" \
 		--ignore tests/setup --ignore tests/mailhost --ignore tests/contracts
-	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --randomly-seed=1 \
-		-m "servers or browser or soak"
+	$(PYTEST) -n $(SERVING) --dist loadfile --no-loadscope-reorder --randomly-seed=1 \
+		--reruns 1 -rfER -m "servers or browser or soak"
 
 check: venv-dev compiled ## The fast part: linters, types, imports, migrations, unit tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target code units

@@ -38,6 +38,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from mailhost import instance
 from mailhost.config import HostConfig
 from mailhost.host import Host
+from mailhost.policy import figures
 from mailhost.processes import master
 from mailhost.records import Mailbox
 
@@ -277,6 +278,22 @@ class MailServer:
     def receive(self, login: str, source: str, password: str = PASSWORD) -> None:
         """Look for new mail by POP3, which lets this address send."""
         self.pop3(login, password, source).quit()
+
+    def open_way(self, login: str, source: str) -> None:
+        """Look for new mail until this address may send.
+
+        Dovecot does not find a policy daemon at once that was away, or hung, a moment ago.
+        """
+
+        def opened() -> bool:
+            self.receive(login, source)
+            return wait_for(lambda: self._has_way(login, source), 2)
+
+        assert wait_for(opened, 30)
+
+    def _has_way(self, login: str, source: str) -> bool:
+        ways = figures.read(self.root).ways
+        return any((way.account, way.address) == (login, source) for way in ways)
 
     def submission(
         self, login: str = "", password: str = PASSWORD, source: str = "", *, tls: str = "starttls"

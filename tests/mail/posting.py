@@ -53,6 +53,11 @@ def post(client: smtplib.SMTP, sender: str, *recipients: str) -> list[Answer]:
     return [*offer(client, sender, *recipients), finish(client)]
 
 
+def refusals(answers: list[Answer]) -> list[Answer]:
+    """Return those of the answers that refuse, for a test to show what they say."""
+    return [answer for answer in answers if not answer.ok]
+
+
 def people(count: int, name: str = "p", domain: str = "outside.test") -> list[str]:
     """Return addresses elsewhere."""
     return [f"{name}{number}@{domain}" for number in range(count)]
