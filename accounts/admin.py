@@ -260,7 +260,7 @@ class DomainAdmin(OpeningAdmin):
         if not change or not form.changed_data:
             return
         if "extra_accounts" in form.changed_data:
-            obj.save(update_fields=["extra_accounts"])
+            obj.set_extra_accounts(obj.extra_accounts, by=request.user)
         if "plan" in form.changed_data:
             obj.change_plan(obj.plan, by=request.user)
         obj.refresh_from_db(fields=["extra_accounts"])

@@ -88,7 +88,7 @@ def confirm(job: Import, *, by: Any) -> bool:
             values={"kind": job.kind, "rows": job.left().count()},
             by=by,
         )
-        # A function with a name: where the broker is down, Django says by it what failed.
+        # No partial: where the broker is down, Django says what failed by a function's name.
         transaction.on_commit(lambda: send(job.pk), robust=True)
     return True
 
@@ -121,12 +121,19 @@ def work(job: Import, *, seconds: float) -> bool:
 def new_passwords(job: Import) -> list[tuple[str, str]]:
     """Return the accounts whose passwords were made here, with these, once; [] ever after."""
     ended = Import.objects.filter(pk=job.pk, state=ImportState.DONE).exclude(sealed_seed="")
+    seed = opened(job.sealed_seed)
+    if seed is None:
+        return []
     with transaction.atomic():
-        seed = opened(job.sealed_seed)
-        if not ended.update(sealed_seed="", passwords_taken_at=now()) or seed is None:
+        if not ended.update(sealed_seed="", passwords_taken_at=now()):
             return []
         made = job.rows.filter(generated=True, outcome=Outcome.ADD)
-        return [(row.subject, _password(seed, row)) for row in made]
+        told = [(row.subject, _password(seed, row)) for row in made]
+        name = job.domain.name
+        Entry.objects.note(
+            "csv.passwords", subject=job.file_name, domain=name, values={"rows": len(told)}
+        )
+        return told
 
 
 def _do(job: Import, rows: Sequence[ImportRow]) -> None:

@@ -163,9 +163,10 @@ class _AccountBatch(Batch):
 def _refuse_other_than_checked(row: ImportRow, account: Account | None) -> None:
     """Raise ValidationError where an account came or went since the dry run.
 
-    Else one that somebody has just added would get another password.
+    Else one that somebody has just added would get another password, and one that somebody has
+    just deleted would come back.
     """
-    if row.pk and account is None and not row.password_hash:
+    if row.pk and account is None and row.outcome != Outcome.ADD:
         raise ValidationError(_("This account no longer exists."), code="gone")
     if row.pk and account is not None and row.outcome == Outcome.ADD:
         raise ValidationError(_("This account was added meanwhile."), code="meanwhile")

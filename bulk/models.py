@@ -113,6 +113,9 @@ class Import(models.Model):
         ordering = ["-made_at", "-pk"]
         constraints = [
             models.CheckConstraint(
+                name="import_kind_known", condition=Q(kind__in=ImportKind.values)
+            ),
+            models.CheckConstraint(
                 name="import_times_fit_its_state",
                 condition=Q(state=ImportState.CHECKED, confirmed_at=None, ended_at=None)
                 | Q(state=ImportState.RUNNING, confirmed_at__isnull=False, ended_at=None)

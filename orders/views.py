@@ -69,7 +69,7 @@ def _lines(domain: Domain, orders: list[Order]) -> list[Line]:
 def _moving(order: Order, progress: Progress) -> Progress | None:
     """Return how it stands with the account, if it is this order's limit that is on its way."""
     change = progress.change
-    limit = "quota_bytes" if order.of == OptionKind.MAILBOX else "message_bytes"
+    limit = order.of.limit
     if change is None or change.removes or change.before is None:
         return None
     moves = change.before.get(limit) != (change.after or {}).get(limit)
@@ -130,7 +130,10 @@ def _limit_now(option: Option, domain: Domain, form: OrderForm) -> str:
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def take_back(request: HttpRequest, domain: Domain, order_id: int) -> HttpResponse:
-    """Take an order back that the operator has not decided on."""
+    """Take an order back that the operator has not decided on.
+
+    On every plan: to want something no longer needs no self-service.
+    """
     own = get_object_or_404(domain.orders, pk=order_id)
     if request.method == "POST":
         try:

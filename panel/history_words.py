@@ -33,6 +33,7 @@ _DONE: dict[str, Any] = {
     "domain.add": gettext_lazy("Domain opened"),
     "domain.change": gettext_lazy("Domain changed"),
     "domain.undo": gettext_lazy("Change of the domain taken back"),
+    "domain.limit": gettext_lazy("Number of POP accounts changed"),
     "archive.take": gettext_lazy("Archiving asked for"),
     "archive.put_back": gettext_lazy("Putting mail back asked for"),
     "archive.delete": gettext_lazy("Deletion of an archive asked for"),
@@ -47,6 +48,7 @@ _DONE: dict[str, Any] = {
     "order.refuse": gettext_lazy("Order refused"),
     "order.undo": gettext_lazy("Order taken back"),
     "csv.import": gettext_lazy("CSV file imported"),
+    "csv.passwords": gettext_lazy("Generated passwords downloaded"),
     "login.in": gettext_lazy("Logged in"),
     "login.refused": gettext_lazy("Login refused: wrong password"),
     "login.password": gettext_lazy("Password changed"),
@@ -140,6 +142,9 @@ def _of_list(values: dict[str, Any]) -> list[str]:
 
 
 def _of_domain(values: dict[str, Any]) -> list[str]:
+    if "accounts" in values:
+        was, becomes = map(number, values["accounts"])
+        return [_from_to(_("at most"), [was, becomes])]
     if "plan" not in values:
         return []
     plan = Plan.objects.filter(code=values["plan"][1]).first()
@@ -149,7 +154,7 @@ def _of_domain(values: dict[str, Any]) -> list[str]:
 def _of_file(values: dict[str, Any]) -> list[str]:
     rows = int(values.get("rows", 0))
     count = ngettext("%(count)s row", "%(count)s rows", rows) % {"count": number(rows)}
-    return [f"{_FILES[values['kind']]}, {count}"]
+    return [f"{_FILES[values['kind']]}, {count}" if "kind" in values else count]
 
 
 def _of_order(values: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from mailuser import choosing, replying
 from mailuser import forwarding as own_forwarding
 from mailuser import views as mailuser
 from orders import views as orders
+from panel import guide
 from panel import history as histories
 from panel import views as panel
 from panel.hosts import client_address
@@ -183,6 +184,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", panel.home, name="home"),
     path("healthz", panel.healthz, name="healthz"),
     path("cgi-bin/plusmail", panel.to_the_panel, name="old_address"),
+    path("help/", guide.help_guide, name="help"),
     path("help/sending", quota.help_sending, name="help_sending"),
     path("help/mailbox", mailboxes.help_mailbox, name="help_mailbox"),
     path("help/remote-mail", remote.help_remote_mail, name="help_remote_mail"),

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from accounts import names, passwords
 from accounts.models.accounts import NAME_TAKEN, Account
 from accounts.models.customers import Customer, Plan
+from history.models import Entry
 from mailhost import grammar
 from mailhost.records import HostedDomain
 from propagation.models import Change, MailServer, one_at_a_time
@@ -238,6 +239,21 @@ class Domain(models.Model):
         if not Domain.objects.filter(pk=self.pk).update(extra_accounts=more):
             raise ValidationError(_("This domain no longer exists."), code="gone")
         self.refresh_from_db(fields=["extra_accounts"])
+
+    def set_extra_accounts(self, count: int, *, by: Any = None) -> None:
+        """Allow so many POP accounts beyond the plan's from now on; told in the history.
+
+        Raises ValidationError if the domain is gone.
+        """
+        with transaction.atomic():
+            one_at_a_time()
+            was = self.account_limit
+            self.refresh_from_db(fields=["extra_accounts"])
+            self.add_accounts(count - self.extra_accounts)
+            limits = {"accounts": [was, self.account_limit]}
+            Entry.objects.note(
+                "domain.limit", subject=self.name, domain=self.name, values=limits, by=by
+            )
 
     def propose(self, *, before: HostedDomain | None = None, by: Any = None) -> None:
         """Tell the mail server about the domain as it is now."""

@@ -28,6 +28,11 @@ class OptionKind(models.TextChoices):
         """Whether it is for one account; otherwise it is for the domain."""
         return self != OptionKind.ACCOUNT
 
+    @property
+    def limit(self) -> str:
+        """Name the limit of an account that it raises, as its record names it."""
+        return "quota_bytes" if self == OptionKind.MAILBOX else "message_bytes"
+
     def more(self, amount: int) -> str:
         """Say what so many accounts, or bytes, more are."""
         if self == OptionKind.ACCOUNT:

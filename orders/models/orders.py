@@ -33,6 +33,8 @@ from quota.limits import limits_of
 #: Accounts in one order.
 MOST_AT_ONCE = 99
 LONGEST_REASON = 300
+# What the domain's column holds.
+_MOST_ACCOUNTS = 2**31 - 1
 
 
 class OrderState(models.TextChoices):
@@ -283,14 +285,12 @@ class Order(models.Model):
             account = self.account()
             before = limit_of(self.of, account or self.domain)
             after = before + self.more
-            if after > MAX_INTEGER:
+            if after > (MAX_INTEGER if account else _MOST_ACCOUNTS):
                 raise ValidationError(_("The limit would be too large."), code="large")
             if account is None:
                 self.domain.add_accounts(self.more)
-            elif self.of == OptionKind.MAILBOX:
-                account.limit(quota_bytes=after, by=by)
             else:
-                account.limit(message_bytes=after, by=by)
+                account.limit(**{self.of.limit: after}, by=by)
             self._end(OrderState.GRANTED, by=by, limit_before=before, limit_after=after)
 
     def refuse(self, reason: str, *, by: Any = None) -> None:

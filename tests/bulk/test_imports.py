@@ -18,7 +18,7 @@ from django.utils.timezone import now
 from accounts import passwords
 from accounts.models import Account, Domain
 from bulk import jobs, tasks
-from bulk.models import Import, ImportRow, Outcome
+from bulk.models import Import, ImportRow
 from forwarding.models import ForwardingAddress
 from propagation.models import Change
 from tests import factories
@@ -245,6 +245,18 @@ def test_what_changed_since_the_dry_run_is_judged_again(com: Domain, sakura: Cli
     assert passwords.verify(factories.PASSWORD, mine.password_hash)
 
 
+def test_account_that_went_since_the_dry_run_does_not_come_back(
+    com: Domain, sakura: Client
+) -> None:
+    tanaka = factories.make_account(com, "tanaka")
+    job = upload(sakura, "accounts", f"name,password\ntanaka,{PASSWORD}1\n")
+    assert outcomes(job) == {"tanaka@example.com": "change"}
+    tanaka.delete_later()  # it was never on the server: it is gone at once
+    confirmed(sakura, job)
+    assert "no longer exists" in reasons(job)[2]
+    assert not Account.objects.filter(name="tanaka").exists()
+
+
 def test_account_that_is_being_deleted_is_refused(com: Domain, sakura: Client) -> None:
     tanaka = factories.make_account(com, "tanaka")
     factories.settle()
@@ -386,7 +398,3 @@ def test_switches_are_understood_in_both_languages(com: Domain, sakura: Client) 
         {"ftp": True, "ssh": False},
         {"ftp": True, "ssh": True},
     ]
-
-
-def test_every_outcome_has_a_word() -> None:
-    assert all(outcome.label for outcome in Outcome)

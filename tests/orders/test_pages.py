@@ -227,6 +227,15 @@ def test_managed_plan_shows_the_same_pages_with_ask_us(
     assert not Order.objects.exists()
 
 
+def test_managed_plan_imports_forwards_alone_and_is_told_whom_to_ask(
+    cast: Cast, sakura: Client
+) -> None:
+    manage(cast)
+    page = sakura.get("/domains/example.com/csv/").text
+    assert f'href="{CONTACT}?about=accounts"' in page
+    assert 'value="accounts" required disabled' in page
+
+
 def test_ask_us_brings_its_subject_along(cast: Cast, sakura: Client) -> None:
     manage(cast)
     assert 'name="subject" value="POP accounts"' in sakura.get(f"{CONTACT}?about=accounts").text
