@@ -62,16 +62,14 @@ def accounts_named(text: str) -> list[Account]:
 
 
 def throttled_name(request: HttpRequest, credentials: Mapping[str, Any] | None) -> str | None:
-    """Return the name by which axes counts: one for all ways of writing one account's."""
+    """Return the name by which axes counts: as typed, for all ways of writing the same.
+
+    A name and the address it may stand for count apart: counted together they would tell that
+    the address exists, and counted without the domain somebody else's right password would
+    begin another's count anew.
+    """
     given = (credentials or request.POST).get("username")
-    if not given:
-        return None
-    text = str(given)[:500]
-    local_part, at, domain = _parts(text)
-    accounts = accounts_named(text)
-    if not at and len(accounts) == 1 and not User.objects.filter(username=text).exists():
-        return accounts[0].address
-    return f"{local_part}{at}{domain}"[:255]
+    return "".join(_parts(str(given)[:500]))[:255] if given else None
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from mailhost.host import Busy, Host, Outcome, Status
 from mailhost.records import Entry, RecordError
@@ -160,11 +160,14 @@ def _tell_sources(done: Sequence[Change]) -> dict[str, str]:
 
 
 def _told(changes: Sequence[Change]) -> str:
-    """Tell one app of its changes, all or none; return why it could not finish, or ""."""
+    """Tell one app of its changes, all or none; return why it could not finish, or "".
+
+    Whatever goes wrong there holds up these changes alone: never those of other customers.
+    """
     try:
         with transaction.atomic():
             source_of(changes[0].key).applied(changes)
-    except DatabaseError as error:
+    except Exception as error:
         log.exception("%d confirmed changes could not be finished", len(changes))
         return f"{type(error).__name__}: {error}"
     return ""

@@ -132,7 +132,11 @@ class AutoReply(models.Model):
 
 @receiver(pre_delete, sender=AutoReply)
 def withdraw(instance: AutoReply, **_kwargs: Any) -> None:
-    """Take the record from the server with the row: the account is gone, and its scripts too."""
+    """Take the record from the server with the row: the account is gone, and its scripts too.
+
+    Switched off there is none, or its removal is on its way already.
+    """
     row = AutoReply.objects.select_related("account__domain", "account__server").get(pk=instance.pk)
-    with transaction.atomic():
-        row.propose(row.record(), None, by=None)
+    if record := row.record():
+        with transaction.atomic():
+            row.propose(record, None, by=None)

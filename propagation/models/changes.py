@@ -215,9 +215,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         due = {(need.server_id, need.key): need.due_at for need in self._still_missing(wanted)}
         due |= {(server.pk, change.key): change.due_at for change, _one in made if change.creates}
         needs = []
+        asker = _asker(by)
         for change, one in made:
             missing = {need for need in one.needs if need in due} - {(server.pk, change.key)}
-            change.made_by = by
+            change.made_by, change.made_by_mailbox = asker
             change.due_at = max([change.due_at, *(due[need] for need in missing)])
             needs += [Need(change=change, server_id=at, key=key) for at, key in missing]
         changes = [change for change, _one in made]

@@ -119,6 +119,27 @@ def test_goes_with_the_account(tanaka: Account, user: Client) -> None:
     assert list(replies.records(gone.server)) == []
 
 
+def test_account_whose_reply_is_off_goes_as_any_other(tanaka: Account, user: Client) -> None:
+    save(user)
+    factories.settle()
+    save(user, on="")
+    factories.settle()
+    tanaka.refresh_from_db()
+    tanaka.delete_later()
+    assert "mailbox:tanaka" in factories.settle()
+    assert not Account.objects.filter(name="tanaka").exists()
+    assert not Change.objects.open().exists()
+
+
+def test_account_that_is_taken_back_takes_its_reply_along(cast: Cast) -> None:
+    new = factories.make_account(cast.com, "new")
+    save(as_user(new))
+    cancel(list(Change.objects.pending().filter(key="mailbox:new")))
+    assert not Account.objects.filter(name="new").exists()
+    assert not AutoReply.objects.exists()
+    assert not Change.objects.open().filter(key="reply:new").exists()
+
+
 def test_none_is_written_for_an_account_that_is_leaving(tanaka: Account) -> None:
     tanaka.delete_later()
     with pytest.raises(ValidationError):

@@ -27,7 +27,7 @@ FORM = {"sender": FIXED, "subject": "アカウントについて", "text": "追�
 
 @pytest.fixture
 def inbox(settings: Settings) -> list[EmailMessage]:
-    """Have mail leave the panel; returns what left. A real server gets it by the SMTP backend, further below."""
+    """Have mail leave the panel; returns what left. A real server gets it further below."""
     settings.CONTACT_ADDRESS = "support@hosting.example"
     return mail.outbox
 

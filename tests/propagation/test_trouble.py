@@ -114,8 +114,9 @@ def test_unexpected_error_leaves_the_changes_open_and_the_next_run_applies_them(
 # A fault in the panel's database.
 
 
+@pytest.mark.parametrize("fault_of", [DatabaseError, ValueError])
 def test_change_whose_app_cannot_finish_it_stays_open_alone(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, fault_of: type[Exception]
 ) -> None:
     stuck, gone = place.live("stuck"), place.live("gone")
     source = source_of(stuck.key)
@@ -124,7 +125,7 @@ def test_change_whose_app_cannot_finish_it_stays_open_alone(
     def fail(changes: Sequence[Change]) -> None:
         finish(changes)
         if any(change.key == stuck.key for change in changes):
-            raise DatabaseError("the disk is full")
+            raise fault_of("the disk is full")
 
     stuck.withdraw()
     gone.withdraw()
@@ -135,7 +136,7 @@ def test_change_whose_app_cannot_finish_it_stays_open_alone(
     assert states(gone.key) == ["applied", "applied"]
     change = Change.objects.open().get()
     assert (change.key, change.state, change.cause) == (stuck.key, "applying", Cause.SILENT)
-    assert change.trouble == "DatabaseError: the disk is full"
+    assert change.trouble == f"{fault_of.__name__}: the disk is full"
     Change.objects.retry()
     assert place.apply() == Report(applied=1)
     assert not ForwardingAddress.objects.exists()
