@@ -164,13 +164,21 @@ def check_letter(text: str) -> None:
     _check("letter", LETTER, text)
 
 
+#: The days that an auto-reply can begin or end on.
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2099, 12, 31)
+
+
 def check_day(text: str) -> None:
-    """Raise GrammarError unless `text` is a day of the calendar, as 2026-12-28."""
+    """Raise GrammarError unless `text` is a day of the calendar, as 2026-12-28.
+
+    Of FIRST_DAY to LAST_DAY: before them clocks were set by the minute and second, which no
+    mail program and no Sieve script can write (RFC 5260, 4.1).
+    """
     try:
-        same = date.fromisoformat(text).isoformat() == text
+        day = date.fromisoformat(text)
     except (TypeError, ValueError):
-        same = False
-    if not same:
+        raise GrammarError("day", text) from None
+    if day.isoformat() != text or not FIRST_DAY <= day <= LAST_DAY:
         raise GrammarError("day", text)
 
 

@@ -101,17 +101,22 @@ class Scripts:
         self._paths = paths
         self._config = config
 
-    def settle(self, mailbox_ids: Iterable[str], wanted: dict[str, Reply]) -> None:
+    def settle(self, mailbox_ids: Iterable[str], wanted: dict[str, Reply]) -> dict[str, str]:
         """Let each of these mailboxes have the script that is wanted, or none. Safe to repeat.
 
-        Raises ReplyError where Dovecot's compiler refuses one.
+        Return why, by mailbox, where Dovecot's compiler refuses one: that mailbox has none then.
         """
+        problems = {}
         for mailbox_id in mailbox_ids:
             reply = wanted.get(mailbox_id)
             if reply is None:
                 self._remove(mailbox_id)
             elif self.found(mailbox_id) != self.line(reply):
-                self._write(mailbox_id, script(reply, self._config.time_zone))
+                try:
+                    self._write(mailbox_id, script(reply, self._config.time_zone))
+                except ReplyError as error:
+                    problems[mailbox_id] = str(error)
+        return problems
 
     def line(self, reply: Reply) -> str:
         """Return what `found` shall say of an auto-reply."""
@@ -126,10 +131,14 @@ class Scripts:
             return ""
         return _digest(written) if compiled.st_mtime_ns >= source.stat().st_mtime_ns else ""
 
+    def ids(self) -> set[str]:
+        """Return the mailboxes that have a script, or a part of one."""
+        names = {path.stem for path in self._paths.replies.glob("*.*")}
+        return {name for name in names if grammar.MAILBOX_ID.match(name)}
+
     def all(self) -> Iterator[tuple[str, str]]:
         """Yield the mailboxes that have a script, and what it is in short, in order."""
-        names = {path.stem for path in self._paths.replies.glob("*.*")}
-        for mailbox_id in sorted(name for name in names if grammar.MAILBOX_ID.match(name)):
+        for mailbox_id in sorted(self.ids()):
             yield mailbox_id, self.found(mailbox_id)
 
     def _remove(self, mailbox_id: str) -> None:

@@ -132,11 +132,14 @@ class Settler:
         replies = filter(None, map(self._store.replies.of, names))
         wanted = {reply.record.mailbox_id: reply for reply in replies}
         # Those of mailboxes that are gone, or that have another's name by now, go too.
-        there = {mailbox_id for mailbox_id, _found in self._scripts.all()}
-        gone = {one for one in there if not self._store.replies.named(one)}
-        self._scripts.settle([*gone, *self._store.replies.ids_of(names)], wanted)
+        gone = {one for one in self._scripts.ids() if not self._store.replies.named(one)}
+        problems = self._scripts.settle([*gone, *self._store.replies.ids_of(names)], wanted)
         self.at("replies written")
-        self._store.replies.forget_dirty(names)
+        # What was refused is tried again, and the check of its change says so.
+        for problem in problems.values():
+            log.error("%s", problem)
+        refused = {wanted[mailbox_id].record.name for mailbox_id in problems}
+        self._store.replies.forget_dirty(name for name in names if name not in refused)
 
     # Sessions
 

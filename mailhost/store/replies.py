@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mailhost import sqlite
-from mailhost.records import AutoReply
+from mailhost.records import Address, AutoReply, HostedDomain, Record
 from mailhost.store.records import Changed, Records
 
 #: Addresses of one mailbox that its auto-reply knows.
@@ -31,6 +31,19 @@ ORDER BY address LIMIT ?
 """
 
 
+# Forwards, to the mailboxes that an address leads to.
+_MARK_LED_TO = """
+WITH RECURSIVE led (address) AS (
+    SELECT ?
+    UNION
+    SELECT d.folded FROM led JOIN destination AS d ON d.address = led.address
+)
+INSERT OR IGNORE INTO reply_dirty
+SELECT mailbox.name FROM led JOIN mailbox ON mailbox.address = led.address
+JOIN record ON record.key = 'reply:' || mailbox.name AND record.value IS NOT NULL
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An auto-reply that shall be, and the addresses that it answers for."""
@@ -48,20 +61,24 @@ class Replies:
         self._records = records
 
     def mark_changed(self, changed: Iterable[Changed]) -> None:
-        """Remember which may have to be written anew after these changes.
+        """Remember which may have to be written anew after these changes, already made.
 
-        Where an address or a domain has changed, any of them may: an address can lead to a
-        mailbox by several others.
+        Those of mailboxes to which a changed address leads, or led: whatever stands between
+        has not changed, or is among the changed itself.
         """
-        names, all_of_them = [], False
+        names, places = [], set()
         for item in changed:
             kind = item.entry.key.partition(":")[0]
             if kind in ("reply", "mailbox"):
                 names.append(item.name)
-            all_of_them = all_of_them or kind in ("address", "domain")
+            elif kind == "address":
+                places |= {*_leads(item.old), *_leads(item.entry.record)}
+            elif kind == "domain":
+                query = "SELECT address FROM address WHERE domain = ?"
+                places |= {row[0] for row in self._db.execute(query, (item.name,))}
+                places |= {*_leads(item.old), *_leads(item.entry.record)}
         self.mark_dirty(names)
-        if all_of_them:
-            self.mark_all()
+        self._db.executemany(_MARK_LED_TO, [(place,) for place in places])
 
     def mark_all(self) -> None:
         """Let every one be looked at."""
@@ -119,3 +136,10 @@ class Replies:
         )
         values = (record.mailbox_id, record.name, record.domain)
         return self._db.execute(query, values).fetchone() is not None
+
+
+def _leads(record: Record | None) -> list[str]:
+    """Return where an address, or what every domain has, leads at first."""
+    if isinstance(record, Address):
+        return [destination.lower() for destination in record.destinations]
+    return [record.fixed_address] if isinstance(record, HostedDomain) else []

@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailhost import grammar
-from mailhost.records import Address, AutoReply, Entry, HostedDomain, Mailbox, RecordError
+from mailhost import grammar, replies
+from mailhost.instance import missing_programs
+from mailhost.records import Address, AutoReply, Entry, HostedDomain, Mailbox, Record, RecordError
 from mailhost.replies import script
 from mailhost.store import Store
 from mailhost.store.replies import Reply
-from tests.mailhost.test_settle import HASH, NOW
+from tests.mailhost.test_settle import HASH, NOW, Place, place
+
+__all__ = ["place"]
 
 RECORD = AutoReply("tanaka", "example.com", "1" * 32, "Away", "I am away.")
 BOX = Mailbox("tanaka", "example.com", "1" * 32, HASH)
@@ -58,6 +61,8 @@ def test_nothing_that_is_written_leaves_its_string(subject: str, text: str) -> N
         {"text": "a\u202eb"},
         {"starts": "2026-13-01"},
         {"starts": "20261228"},
+        {"starts": "1887-12-31"},
+        {"ends": "2100-01-01"},
         {"starts": '2026-12-28" keep "'},
         {"starts": "2026-12-28", "ends": "2026-12-27"},
         {"days": 0},
@@ -113,6 +118,59 @@ def test_knows_every_address_that_leads_to_the_mailbox(tmp_path: Path) -> None:
     assert store.replies.of("tanaka") is None
     assert list(store.replies.all()) == []
     store.close()
+
+
+def test_only_mailboxes_that_a_changed_address_led_or_leads_to_are_looked_at(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "mail.db")
+    other = replace(BOX, name="suzuki", mailbox_id="3" * 32)
+    info = Address("info", "example.com", ("sales@example.com",))
+    sales = Address("sales", "example.com", ("TANAKA@example.com",))
+    domain = HostedDomain("example.com", "example@example.com")
+    theirs = replace(RECORD, name="suzuki", mailbox_id="3" * 32)
+    take(store, domain, BOX, other, RECORD, theirs, info, sales)
+
+    def looked_at(number: int, *records: object) -> list[str]:
+        store.replies.forget_dirty(store.replies.dirty())
+        take(store, *records, start=number)
+        return store.replies.dirty()
+
+    assert looked_at(100, replace(info, destinations=("x@outside.test",))) == ["tanaka"]
+    assert looked_at(200, replace(info, destinations=("y@outside.test",))) == []
+    assert looked_at(300, replace(info, destinations=(other.address,))) == ["suzuki"]
+    assert looked_at(400, info) == ["suzuki", "tanaka"]
+    # Both links of what was a chain at once.
+    gone = [replace(one, destinations=("x@outside.test",)) for one in (info, sales)]
+    assert looked_at(500, *gone) == ["tanaka"]
+    store.close()
+
+
+@pytest.mark.servers
+def test_script_that_the_compiler_refuses_holds_up_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if problem := missing_programs():
+        pytest.skip(problem)
+    other = replace(BOX, name="suzuki", mailbox_id="3" * 32)
+    theirs = replace(RECORD, name="suzuki", mailbox_id="3" * 32)
+    place.paths.replies.mkdir(parents=True)
+    place.paths.dovecot_conf.parent.mkdir(parents=True)
+    place.paths.dovecot_conf.write_text("")
+    right = replies.script
+    wrong = lambda reply, zone: right(reply, zone) + ("x" if reply.record == RECORD else "")  # noqa: E731
+    monkeypatch.setattr(replies, "script", wrong)
+    records: list[Record] = [HostedDomain("example.com", BOX.address), BOX, other, RECORD, theirs]
+    for number, record in enumerate(records, 10):
+        place.take(Entry(record.key, number, record))
+    place.settler.settle()
+    assert place.store.replies.dirty() == ["tanaka"]
+    assert place.paths.reply(other.mailbox_id).exists()
+    assert not place.paths.reply(BOX.mailbox_id).exists()
+    monkeypatch.setattr(replies, "script", right)
+    place.settler.settle()
+    assert place.store.replies.dirty() == []
+    assert place.paths.reply(BOX.mailbox_id).exists()
 
 
 def take(store: Store, *records: object, start: int = 1) -> None:
