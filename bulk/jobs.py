@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from accounts import passwords
-from accounts.models import Domain
+from accounts.models import NAME_TAKEN, Domain
 from bulk.files import Table, read
 from bulk.kinds import KINDS, Batch
 from bulk.models import WORK, Import, ImportKind, ImportRow, ImportState, Outcome
@@ -208,8 +208,20 @@ def _reasons(batch: Batch, row: ImportRow) -> dict[str, str]:
             try:
                 batch.take(row)
             except ValidationError as error:
-                reasons[language] = " ".join(error.messages)
+                reasons[language] = " ".join([*error.messages, *_ways_out(error)])
     return reasons
+
+
+def _ways_out(error: ValidationError) -> list[str]:
+    """Return what to do about it, where the reason alone does not say so."""
+    if any(one.code == NAME_TAKEN for one in error.error_list):
+        return [
+            _(
+                "Somebody on the server has this name. The User Manager offers a way: a mailbox of "
+                "another name, and the address you want leading to it."
+            )
+        ]
+    return []
 
 
 def _in_each_language(text: str) -> dict[str, str]:

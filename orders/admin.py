@@ -16,14 +16,46 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm, ReadOnly
 from orders import billing
-from orders.models import Inquiry, Option, Order
+from orders.models import Inquiry, Option, OptionKind, Order
 from orders.models.orders import LONGEST_REASON, ordered_account
+
+MB = 2**20
+
+
+class OptionForm(forms.ModelForm):  # type: ignore[type-arg]
+    """An option, of which people write sizes in MB."""
+
+    amount = forms.IntegerField(
+        label=gettext_lazy("how much more"),
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text=gettext_lazy("Accounts; or MB for a mailbox or messages."),
+    )
+
+    class Meta:
+        model = Option
+        fields = ["kind", "amount", "setup_yen", "is_offered"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Show an option that is there in the same unit."""
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and self.instance.of_an_account:
+            self.initial["amount"] = self.instance.amount // MB
+
+    def clean(self) -> dict[str, Any]:
+        """Return the amount in bytes, of what has bytes."""
+        data = super().clean() or {}
+        if "amount" in data and "kind" in data and OptionKind(data["kind"]).of_an_account:
+            same = not {"amount", "kind"} & set(self.changed_data)
+            data["amount"] = self.instance.amount if same else data["amount"] * MB
+        return data
 
 
 @admin.register(Option)
 class OptionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What customers can order, and its price. Another price counts for the orders after it."""
 
+    form = OptionForm
     list_display = ["__str__", "setup_yen", "is_offered"]
     list_filter = ["kind", "is_offered"]
 
@@ -125,6 +157,21 @@ class OrderAdmin(OpeningAdmin):
     def price(self, obj: Order) -> str:
         """Return the price of all of it."""
         return obj.price
+
+    @admin.display(description=gettext_lazy("limit before"))
+    def before(self, obj: Order) -> str:
+        """Return the limit that there was, as people write it."""
+        return "" if obj.limit_before is None else obj.of.figure(obj.limit_before)
+
+    @admin.display(description=gettext_lazy("limit after"))
+    def after(self, obj: Order) -> str:
+        """Return the limit that was granted, likewise."""
+        return "" if obj.limit_after is None else obj.of.figure(obj.limit_after)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show amounts in the units in which people write them."""
+        shown = {"amount": "what", "limit_before": "before", "limit_after": "after"}
+        return [shown.get(name, name) for name in super().get_readonly_fields(request, obj)]
 
     def at_address(self, local_part: str, domain: str) -> Q:
         """Find the orders for an account."""

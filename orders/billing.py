@@ -72,16 +72,23 @@ def _rows(year: int) -> Iterator[list[Any]]:
         yield [
             order.pk, customer.name, customer.user.username, str(order.domain), order.what,
             order.account_name, order.quantity, order.setup_yen, order.yen, _day(order.asked_at),
-            _day(order.ended_at), order.limit_before, order.limit_after, _now(order, accounts),
+            _day(order.ended_at), *_limits(order, accounts),
         ]  # fmt: skip
 
 
-def _now(order: Order, accounts: dict[Any, Account]) -> int | str:
-    """Return the limit of today, which later orders and the operator have changed; "": gone."""
-    if order.of == OptionKind.ACCOUNT:
-        return order.domain.account_limit
+def _limits(order: Order, accounts: dict[Any, Account]) -> list[str]:
+    """Return the limits before, after and today as people write them.
+
+    Today's later orders and the operator have changed; "": the account is gone.
+    """
     account = accounts.get(order.account_id)
-    return limit_of(order.of, account) if account else ""
+    today = None
+    if order.of == OptionKind.ACCOUNT:
+        today = order.domain.account_limit
+    elif account:
+        today = limit_of(order.of, account)
+    limits = (order.limit_before, order.limit_after, today)
+    return ["" if limit is None else order.of.figure(limit) for limit in limits]
 
 
 def _day(moment: datetime | None) -> str:

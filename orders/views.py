@@ -26,6 +26,8 @@ from propagation.progress import Progress, progress_of
 
 PAGE_SIZE = 30
 SHOWN_INQUIRIES = 5
+# Accounts that the page of an order offers to choose from; any can be typed.
+_NAMED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def order(request: HttpRequest, domain: Domain) -> HttpResponse:
         "most": MOST_AT_ONCE,
         "used": domain.accounts.count(),
         "now": _limit_now(option, domain, form),
+        "accounts": domain.accounts.order_by("name").values_list("name", flat=True)[:_NAMED],
         "self_service": may_change_accounts(domain),
     }
     return render(request, "orders/order.html", context, status=422 if form.errors else 200)

@@ -251,8 +251,10 @@ def greet(
         catch_up(environ)
     delay = environ["PROPAGATION_DELAY"]
     print(welcome(var, ports, delay=delay, with_servers=with_servers), flush=True)
-    if with_servers and not had_server:
+    sent = var / "demo-mail-sent"
+    if with_servers and not sent.exists():
         send_demo_mail(ports)
+        sent.touch()
 
 
 def catch_up(environ: dict[str, str]) -> None:

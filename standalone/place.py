@@ -190,6 +190,7 @@ def environment(
         # Ends in the files of make_outside, like all mail that leaves.
         ours["EMAIL_URL"] = f"smtp://{HOST}:{ports.outside}"
         ours["DEFAULT_FROM_EMAIL"] = "PLUSMAIL <support@plusmail.test>"
+        ours["CONTACT_ADDRESS"] = "support@plusmail.test"
     if "SECRET_KEY" not in given:
         ours["SECRET_KEY"] = secret_key(var)
     fixed = {

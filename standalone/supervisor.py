@@ -23,7 +23,7 @@ import honcho.process
 from standalone import processes
 from standalone.parts import REDIS, Part
 
-READY_SECONDS = 90.0
+READY_SECONDS = 300.0
 # What is left when all parts have ended gets this long between SIGTERM and SIGKILL.
 STRAGGLER_SECONDS = 10.0
 # What a worker in the middle of a batch may take to finish it.

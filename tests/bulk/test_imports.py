@@ -232,7 +232,7 @@ def test_name_that_another_customer_has_is_refused_without_telling_whose(
 ) -> None:
     factories.make_account(other, "info")
     job = upload(sakura, "accounts", "name\ninfo\n")
-    assert reasons(job) == {2: "Error: User exists. Choose another username."}
+    assert reasons(job)[2].startswith("Error: User exists. Choose another username. Somebody")
 
 
 def test_what_changed_since_the_dry_run_is_judged_again(com: Domain, sakura: Client) -> None:

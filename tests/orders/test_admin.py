@@ -174,7 +174,7 @@ def test_list_has_a_year_of_granted_orders(
     assert (found[0]["Customer"], found[0]["Domain"]) == ("株式会社さくら商店", "example.com")
     assert (found[0]["Granted on"], found[1]["Granted on"]) == ("2026-01-01", "2026-12-31")
     assert (found[0]["Limit before"], found[0]["Limit now"]) == ("11", "13")
-    assert found[1]["Limit now"] == str(20 * MEGABYTE)
+    assert (found[1]["Limit before"], found[1]["Limit now"]) == ("10 MB", "20 MB")
 
 
 def test_list_says_where_an_account_is_gone(cast: Cast, tanaka: Account, larger: Option) -> None:
@@ -245,3 +245,17 @@ def test_option_is_offered_by_command(cast: Cast, capsys: pytest.CaptureFixture[
     ]
     with pytest.raises(CommandError):
         call_command("add_option", "account", "0", setup=1)
+
+
+def test_option_s_size_is_written_in_megabytes(operator: Client, larger: Option) -> None:
+    page = f"/admin/orders/option/{larger.pk}/change/"
+    assert 'name="amount" value="10"' in operator.get(page).text
+    form = {"kind": "mailbox", "amount": "25", "setup_yen": "500", "is_offered": "on"}
+    assert operator.post(page, form).status_code == 302
+    larger.refresh_from_db()
+    assert larger.amount == 25 * MEGABYTE
+    # What was not a whole number of them stays so.
+    Option.objects.filter(pk=larger.pk).update(amount=1_500_000)
+    assert operator.post(page, form | {"amount": "1", "setup_yen": "400"}).status_code == 302
+    larger.refresh_from_db()
+    assert (larger.amount, larger.setup_yen) == (1_500_000, 400)
