@@ -81,6 +81,8 @@ MORE = {
     "webmail": "help_webmail",
 }
 _SECTION = re.compile(r"^<!-- ([a-z-]+) -->\n## (.+)\n", re.MULTILINE)
+# Where a line of Japanese goes on in the next one: no space stands there.
+_GOES_ON = re.compile(r"(?<=[^\x00-\x7f])\n {0,3}(?=[^\x00-\x7f])")
 # A heading names the page in brackets, which whoever comes from that page need not be told.
 _PAGE = re.compile(r" ?\([^()]*\)$")
 
@@ -121,7 +123,7 @@ def _read(language: str) -> dict[str, Section]:
     # What is written there is ours; nothing in it is HTML, and pictures are the documents' alone.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.add_render_rule("image", lambda *_: "")
-    _before, *parts = _SECTION.split(text)
+    _before, *parts = _SECTION.split(_GOES_ON.sub("", text))
     named = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
     return {
         name: Section(name, title, mark_safe(markdown.render(body)))  # noqa: S308 (see above)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.utils import translation
 
@@ -26,6 +28,12 @@ def test_both_languages_have_the_same_sections_in_the_same_order() -> None:
     for name, section in english.items():
         assert section.html
         assert section.title != japanese[name].title, name
+
+
+def test_no_space_stands_where_a_line_of_japanese_was_broken() -> None:
+    with translation.override("ja"):
+        text = " ".join(section.html for section in guide.sections().values())
+    assert not re.search(r"[ぁ-ん。、]\n[ぁ-ん一-龠]", text)
 
 
 @pytest.mark.parametrize("pattern", [*of_a_domain, *of_a_mailbox], ids=str)
