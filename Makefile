@@ -57,7 +57,7 @@ soak: packages-test venv-dev compiled ## Run the proofs with big counts in full
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m soak --timeout=7200
 
 screenshots: packages-test venv-dev compiled ## Take the pictures of docs/ anew
-	$(PYTEST) -n 2 tests/browser/test_pages.py
+	$(PYTEST) -n 2 tests/browser/test_pages.py tests/browser/test_pages_in_english.py
 
 bench: venv-dev compiled ## Measure; ONLY=name runs bench/name.py alone
 	@deploy/bench $(ONLY)
