@@ -11,8 +11,9 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
@@ -22,6 +23,10 @@ from accounts.spreadsheets import guarded
 #: The encodings of an export, by the word in its address: Python's names.
 ENCODINGS = {"utf-8": "utf-8-sig", "shift_jis": "cp932"}
 _DELIMITERS = ",;\t"
+# Of Excel's tables, most of whose columns mean nothing here.
+_MOST_COLUMNS = 256
+# Rows without anything in them, which spreadsheets leave at the end.
+_MOST_EMPTY = 20_000
 # Full-width forms of the characters of ASCII, and the wide space.
 _HALF = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"))
@@ -53,11 +58,10 @@ def read(content: bytes, names: Mapping[str, str], *, needed: str, most: int) ->
     has to be there; more than `most` rows are refused. Raises ValidationError, in words for the
     customer, where the file cannot be read.
     """
-    text = _decoded(content)
-    rows = _parsed(text, names)
-    first, cells = next(((n, row) for n, row in enumerate(rows, 1) if any(row)), (0, []))
-    columns = [names.get(heading(cell), "") for cell in cells]
-    if needed not in columns:
+    rows = _rows(*_cut(_decoded(content), names))
+    cells = _first(rows)
+    columns = [names.get(heading(cell), "") for cell in cells[:_MOST_COLUMNS]]
+    if needed not in columns or len(cells) > _MOST_COLUMNS:
         raise ValidationError(
             _(
                 "The first row has to name the columns. Export a file here, and use its first "
@@ -65,17 +69,16 @@ def read(content: bytes, names: Mapping[str, str], *, needed: str, most: int) ->
             ),
             code="heading",
         )
-    lines = [
-        Line(number, _by_column(columns, row))
-        for number, row in enumerate(rows, 1)
-        if number > first and any(cell.strip() for cell in row)
-    ]
-    if len(lines) > most:
-        raise ValidationError(
-            _("The file has %(count)s rows. Import at most %(most)s at a time.")
-            % {"count": f"{len(lines):,}", "most": f"{most:,}"},
-            code="rows",
-        )
+    lines: list[Line] = []
+    for number, row in rows:
+        if any(cell.strip() for cell in row):
+            lines.append(Line(number, _by_column(columns, row)))
+        if len(lines) > most or number > most + _MOST_EMPTY:
+            raise ValidationError(
+                _("The file has more than %(most)s rows. Import at most so many at a time.")
+                % {"most": f"{most:,}"},
+                code="rows",
+            )
     if not lines:
         raise ValidationError(_("The file has no rows below the first."), code="empty")
     unread = [cell.strip() for cell, column in zip(cells, columns, strict=True) if not column]
@@ -137,24 +140,36 @@ def _decoded(content: bytes) -> str:
     )
 
 
-def _parsed(text: str, names: Mapping[str, str]) -> list[list[str]]:
-    """Return all rows, cut at the sign by which most of the first row's headings are known."""
+def _cut(text: str, names: Mapping[str, str]) -> tuple[str, str, int]:
+    """Return what to read, the sign that separates its cells, and its first row's number.
+
+    Of the signs the one by which most of the first row's headings are known.
+    """
     told = re.match(r"sep=([,;\t])\r?\n", text)
     if told:
-        # Kept as an empty row, so that rows are counted as the spreadsheet does.
-        return [[], *_rows(text[told.end() :], told[1])]
-    found = [_rows(text, delimiter) for delimiter in _DELIMITERS]
-    return max(found, key=lambda rows: _known(rows, names))
+        # Counted as the spreadsheet does.
+        return text[told.end() :], told[1], 2
+    return text, max(_DELIMITERS, key=lambda sign: _known(text, sign, names)), 1
 
 
-def _known(rows: list[list[str]], names: Mapping[str, str]) -> int:
-    first = next((row for row in rows if any(row)), [])
-    return sum(heading(cell) in names for cell in first)
-
-
-def _rows(text: str, delimiter: str) -> list[list[str]]:
+def _known(text: str, delimiter: str, names: Mapping[str, str]) -> int:
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        first = _first(_rows(text, delimiter, 1))
+    except ValidationError:
+        return 0
+    return sum(heading(cell) in names for cell in first[:_MOST_COLUMNS])
+
+
+def _first(rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Return the first row that is not empty, which names the columns."""
+    return next((row for _n, row in islice(rows, _MOST_EMPTY) if any(row)), [])
+
+
+def _rows(text: str, delimiter: str, start: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows with their numbers, one by one: a file may have millions, all empty."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        yield from enumerate(reader, start)
     except csv.Error as error:
         raise ValidationError(
             _("The file cannot be read as CSV: a quotation mark may be missing."), code="csv"
@@ -162,10 +177,15 @@ def _rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _by_column(columns: list[str], row: list[str]) -> dict[str, list[str]]:
-    """Return a row's cells by column; "" is the column of what stands beyond the last heading."""
+    """Return a row's cells by column.
+
+    Something in "" tells that there is more than the headings name: what it is may be a
+    password, and is not kept.
+    """
     cells: dict[str, list[str]] = {}
-    for place, cell in enumerate(row):
-        column = columns[place] if place < len(columns) else None
-        if cell.strip() and column != "":
-            cells.setdefault(column or "", []).append(cell)
+    for column, cell in zip(columns, row, strict=False):
+        if cell.strip() and column:
+            cells.setdefault(column, []).append(cell)
+    if any(cell.strip() for cell in row[len(columns) :]):
+        cells[""] = ["..."]
     return cells

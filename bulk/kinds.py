@@ -208,6 +208,8 @@ class _ForwardBatch(Batch):
     def __init__(self, domain: Domain, rows: Sequence[ImportRow]) -> None:
         super().__init__(domain)
         self._understood: dict[int, tuple[str, list[str]]] = {}
+        # By row and by the language that the reason is in.
+        self._refused: dict[tuple[int, str | None], ValidationError] = {}
         edits: dict[str, list[str]] = {}
         for row in rows:
             try:
@@ -232,9 +234,16 @@ class _ForwardBatch(Batch):
 
     def _read(self, row: ImportRow) -> tuple[str, list[str]]:
         """Return the local part that a row is about, "" for the catch-all, and where to lead it."""
+        # To judge addresses takes longer than all else about a row, and is not done twice.
+        asked = (row.number, translation.get_language())
+        if asked in self._refused:
+            raise self._refused[asked]
         if row.number not in self._understood:
-            # To judge addresses takes longer than all else about a row, and is not done twice.
-            self._understood[row.number] = self._understand(row)
+            try:
+                self._understood[row.number] = self._understand(row)
+            except ValidationError as error:
+                self._refused[asked] = error
+                raise
         return self._understood[row.number]
 
     def _understand(self, row: ImportRow) -> tuple[str, list[str]]:

@@ -57,11 +57,13 @@ def clean_destination(text: str) -> str:
 
 def clean_destinations(lines: list[str]) -> list[str]:
     """Return the destinations in their order, each once; blank lines do not count."""
+    lines = [line for line in lines if line.strip()]
+    # Before each is judged, which takes its time.
+    if len({line.strip().lower() for line in lines}) > settings.DESTINATIONS_PER_ADDRESS:
+        raise _too_many()
     found: dict[str, str] = {}
     errors = []
     for line in lines:
-        if not line.strip():
-            continue
         try:
             address = clean_destination(line)
         except ValidationError as error:
@@ -72,13 +74,15 @@ def clean_destinations(lines: list[str]) -> list[str]:
         raise ValidationError(errors)
     if not found:
         raise ValidationError(_("Enter at least one address to forward to."), code="none")
-    if len(found) > settings.DESTINATIONS_PER_ADDRESS:
-        raise ValidationError(
-            _("Enter at most %(most)d addresses. For more, use a mailing list.")
-            % {"most": settings.DESTINATIONS_PER_ADDRESS},
-            code="many",
-        )
     return list(found.values())
+
+
+def _too_many() -> ValidationError:
+    return ValidationError(
+        _("Enter at most %(most)d addresses. For more, use a mailing list.")
+        % {"most": settings.DESTINATIONS_PER_ADDRESS},
+        code="many",
+    )
 
 
 def _not_an_address(typed: str) -> ValidationError:

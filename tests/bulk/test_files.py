@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import tracemalloc
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -60,8 +61,31 @@ def test_column_that_means_nothing_is_not_read_and_said() -> None:
 
 def test_more_cells_than_headings_are_kept_apart() -> None:
     assert cells(b"address,destination\ninfo,a@example.org,b@example.org") == [
-        (2, {"address": ["info"], "destination": ["a@example.org"], "": ["b@example.org"]})
+        (2, {"address": ["info"], "destination": ["a@example.org"], "": ["..."]})
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"address\n" + b"\n" * 2_000_000, "more than 100 rows"),
+        (b"\n" * 2_000_000 + b"info\n", "name the columns"),
+        (b"address\n" + b"a\n" * 1_000_000, "more than 100 rows"),
+        (b"address" + b"," * 2_000_000, "name the columns"),
+        (b"sep=;\naddress" + b";" * 2_000_000, "name the columns"),
+        (b"address\n" + b"," * 2_000_000, "no rows"),
+    ],
+    ids=["empty rows", "empty rows first", "rows", "columns", "columns by sep", "cells"],
+)
+def test_large_file_that_is_none_takes_little_memory(content: bytes, words: str) -> None:
+    tracemalloc.start()
+    try:
+        with translation.override("en"), pytest.raises(ValidationError, match=words):
+            forwards(content)
+        _now, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 25 * len(content)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +98,7 @@ def test_more_cells_than_headings_are_kept_apart() -> None:
         (b"\xd0\xcf\x11\xe0rest", "workbook"),
         (b"address\n\x81\xff", "neither UTF-8 nor Shift_JIS"),
         (b"address\nin\0fo", "neither UTF-8 nor Shift_JIS"),
-        (b"address\n" + b"x\n" * 101, "101 rows"),
+        (b"address\n" + b"x\n" * 101, "more than 100 rows"),
         (b'address\n"' + b"x" * 200_000, "quotation mark"),
     ],
 )
