@@ -10,6 +10,7 @@ certificate, and no word to browsers (HSTS) about names that are the customer's.
 """
 
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -54,7 +55,7 @@ def panel_hosts() -> list[str]:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return where a request comes from, for the count of failed logins.
+    """Return where a request comes from.
 
     Behind our own proxy that is the last address it wrote; whatever a client put in
     front of it is not believed.
@@ -62,6 +63,19 @@ def client_address(request: HttpRequest) -> str:
     if settings.BEHIND_PROXY:
         return str(request.headers.get("X-Forwarded-For", "")).rpartition(",")[2].strip()
     return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def client_place(request: HttpRequest) -> str:
+    """Return whose failed logins are counted together: an address, of IPv6 its /64's first.
+
+    Such a network is one customer's (RFC 6177), who has as many addresses as he likes.
+    """
+    address = client_address(request)
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return address if found.version == 4 else str(IPv6Address(int(found) >> 64 << 64))
 
 
 def _answer_at(domain: Domain, request: HttpRequest) -> HttpResponse:

@@ -179,7 +179,8 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-# Guessing is slowed per (login, address), so that a stranger cannot lock a customer out everywhere.
+# Guessing is slowed per (login, address), so that a stranger cannot lock a customer out everywhere;
+# beyond that by higher limits for each place and for each login (mailuser/throttle.py).
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -189,7 +190,8 @@ AXES_SENSITIVE_PARAMETERS: list[str] = []
 AXES_VERBOSE = False
 # One account has several names to log in by, which count together.
 AXES_USERNAME_CALLABLE = "mailuser.backends.throttled_name"
-AXES_CLIENT_IP_CALLABLE = "panel.hosts.client_address"
+AXES_CLIENT_IP_CALLABLE = "panel.hosts.client_place"
+AXES_HANDLER = "mailuser.throttle.LoginThrottle"
 # A mailbox's password: a scheme that both Dovecot and crypt(3) verify. docs/performance.md
 # has the measurement behind the default; a hash made otherwise is renewed at the next change.
 MAILBOX_PASSWORD_SCHEME = env.str("MAILBOX_PASSWORD_SCHEME", default="SHA512-CRYPT")

@@ -7,7 +7,7 @@ from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from accounts.models import Account, User
-from panel.hosts import client_address
+from panel.hosts import client_address, client_place
 from propagation.models import Change
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
@@ -121,3 +121,16 @@ def test_address_that_a_client_claims_is_not_believed(settings: Settings) -> Non
     assert client_address(request) == "127.0.0.1"
     settings.BEHIND_PROXY = True
     assert client_address(request) == "192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::", "2001:db8:1:2::"),
+        ("", ""),
+    ],
+)
+def test_one_network_of_ipv6_is_one_place(address: str, place: str) -> None:
+    assert client_place(RequestFactory(REMOTE_ADDR=address).get("/")) == place

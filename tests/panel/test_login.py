@@ -9,6 +9,7 @@ from django.test import Client
 from time_machine import TimeMachineFixture
 
 from accounts.models import User
+from mailuser import throttle
 from tests import factories
 from tests.conftest import Cast, browser, logged_in
 
@@ -86,6 +87,30 @@ def test_ten_wrong_passwords_lock_this_login_from_this_address_for_a_quarter_of_
     assert log_in(elsewhere) == 302
     time_machine.shift(timedelta(minutes=16))
     assert log_in(client) == 302
+
+
+def _at(address: str) -> Client:
+    return Client(headers={"host": "panel.plusmail.test"}, REMOTE_ADDR=address)
+
+
+def test_one_password_tried_at_many_logins_locks_the_place(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "MOST_FROM_A_PLACE", 12)
+    for number in range(12):
+        log_in(_at("192.0.2.8"), "summer-2026", f"somebody{number}")
+    assert log_in(_at("192.0.2.8")) == 429
+    assert log_in(_at("192.0.2.9")) == 302
+
+
+def test_guesses_from_many_places_lock_the_login(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "MOST_FOR_A_LOGIN", 12)
+    for number in range(12):
+        log_in(_at(f"198.51.100.{number}"), f"guess-{number}")
+    assert log_in(_at("192.0.2.9")) == 429
+    assert log_in(_at("192.0.2.9"), login="wakaba") == 302
 
 
 def test_success_forgets_the_wrong_attempts(cast: Cast) -> None:
