@@ -114,6 +114,29 @@ class PasswordForm(PageForm):
         return True
 
 
+class OwnPasswordForm(PasswordForm):
+    """Give the mailbox that one is logged in to another password: an open browser is no proof."""
+
+    present = forms.CharField(
+        label=_("Present password"),
+        strip=False,
+        max_length=200,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, *args: Any, account: Account, **kwargs: Any) -> None:
+        """Take the account whose present password is asked for."""
+        super().__init__(*args, **kwargs)
+        self.account = account
+
+    def clean_present(self) -> str:
+        """Raise ValidationError unless it is the account's."""
+        present: str = self.cleaned_data["present"]
+        if not passwords.verify_evenly(present, self.account.password_hash):
+            raise ValidationError(_("This is not the present password."), code="present")
+        return present
+
+
 class ListForm(forms.Form):
     """Search and order of a list, from the query string; anything odd is the default."""
 

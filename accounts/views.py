@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from django.contrib import messages
@@ -18,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts import names, passwords, typed
-from accounts.forms import ListForm, LoginForm, OpenAccountForm, PasswordForm
+from accounts.forms import ListForm, LoginForm, OpenAccountForm, OwnPasswordForm, PasswordForm
 from accounts.languages import remember
 from accounts.listing import PAGE_SIZE, Accounts
 from accounts.models import NAME_TAKEN_WORDS, Account, Domain, User, mailbox_key
@@ -159,10 +160,13 @@ def render_user_manager(
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_password(request: HttpRequest, viewer: Viewer, account: Account) -> HttpResponse:
     """Give an account another password; the page says from when it counts."""
-    form = PasswordForm(request.POST or None)
+    kind: Any = PasswordForm
+    if viewer.mailbox:
+        kind = partial(OwnPasswordForm, account=account)
+    form = kind(request.POST or None)
     if request.method == "POST":
         if "generate" in request.POST:
-            form = with_generated_password(form, PasswordForm)
+            form = with_generated_password(form, kind)
         elif form.is_valid() and form.save(account, by=viewer.by):
             if viewer.mailbox:
                 viewer.mailbox.password_changed(request)
@@ -187,7 +191,7 @@ def change_password(request: HttpRequest, viewer: Viewer, account: Account) -> H
 
 def with_generated_password(form: Any, kind: Any, **kwargs: Any) -> Any:
     """Return the form again with what was typed, and a fresh password to copy."""
-    initial = {name: form.data.get(name, "") for name in form.fields}
+    initial = {name: form.data.get(name, "") for name in form.fields if name != "present"}
     fresh = kind(initial={**initial, "password": passwords.generate()}, **kwargs)
     fresh.fields["password"].show()
     fresh.generated = True

@@ -41,7 +41,9 @@ def history(request: HttpRequest, domain: Domain) -> HttpResponse:
     """Show who changed what in a domain, when and from where; the latest first."""
     # Who had a domain of this name before is nobody's business.
     entries = Entry.objects.of_domain(domain.name).filter(at__gte=domain.created_at)
-    q, area = request.GET.get("q", "").strip()[:320], request.GET.get("sort", "")
+    # PostgreSQL knows no NUL.
+    q = request.GET.get("q", "").replace("\0", "").strip()[:320]
+    area = request.GET.get("sort", "")
     if area in AREAS:
         entries = entries.filter(area=area)
     if q:
@@ -62,7 +64,7 @@ def own_history(request: HttpRequest) -> HttpResponse:
 def _found(entries: EntryQuerySet, text: str, domain: Domain) -> EntryQuerySet:
     """Return the entries about an account or address, or from an Internet address."""
     try:
-        return entries.filter(address=str(ipaddress.ip_address(text)))
+        return entries.filter(address=str(ipaddress.ip_address(text.partition("%")[0])))
     except ValueError:
         pass
     local_part, at, host = text.rpartition("@")

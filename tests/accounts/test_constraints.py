@@ -724,6 +724,8 @@ def test_import_of_another_form_is_refused(cast: Cast) -> None:
         Import.objects.create(**row, ended_at=now())
     with refused("import_times_fit_its_state"):
         Import.objects.create(**row, state="running")
+    with refused("import_kind_known"):
+        Import.objects.create(**row | {"kind": "lists"})
     ImportRow.objects.create(job=job, number=1, outcome="add", cells={})
     with refused("import_row_once"):
         ImportRow.objects.create(job=job, number=1, outcome="add", cells={})
@@ -873,6 +875,7 @@ def test_message_to_us_that_would_be_no_mail_is_refused(
 NAMED_ABOVE = {
     "history_about_something",
     "history_hand",
+    "import_kind_known",
     "import_row_once",
     "import_row_outcome",
     "import_times_fit_its_state",

@@ -53,6 +53,7 @@ def test_user_sees_to_his_mailbox_and_is_out_when_its_owner_says_so(
 
         user.go("/mailbox/password/")
         user.page.fill("input[name=password]", f"another-{PASSWORD}")
+        user.page.fill("#present", PASSWORD)
         user.send()
         expect(user.page.locator("main .lead .address")).to_have_text("tanaka@example.com")
 

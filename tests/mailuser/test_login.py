@@ -201,13 +201,17 @@ def test_session_ends_with_password_right_or_account(cast: Cast, tanaka: Account
 def test_changes_his_password_and_stays_while_other_sessions_end(tanaka: Account) -> None:
     here, elsewhere = as_user(tanaka), as_user(tanaka)
     was = tanaka.password_hash
-    form = {"password": "a-brand-new-password"}
+    form = {"password": "a-brand-new-password", "present": PASSWORD}
+    for present in ("", "wrong-wrong-wrong"):
+        refused = here.post(reverse("mailbox_change_password"), form | {"present": present})
+        assert refused.status_code == 422
     assert here.post(reverse("mailbox_change_password"), form).headers["Location"] == HOME
     tanaka.refresh_from_db()
     assert tanaka.password_hash != was
     assert here.get(HOME).status_code == 200
     assert elsewhere.get(HOME).status_code == 302
-    refused = here.post(reverse("mailbox_change_password"), {"password": "short"})
+    again = {"password": "short", "present": "a-brand-new-password"}
+    refused = here.post(reverse("mailbox_change_password"), again)
     assert refused.status_code == 422
 
 
