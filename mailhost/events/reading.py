@@ -9,11 +9,11 @@ from pathlib import Path
 
 from mailhost.errors import HostError
 from mailhost.events.database import ROW
-from mailhost.events.parsing import Event
+from mailhost.events.parsing import EXPIRED, Event
 from mailhost.paths import Paths
 from mailhost.sqlite import read_only
 
-__all__ = ["Event", "EventsError", "News", "read"]
+__all__ = ["EXPIRED", "Event", "EventsError", "News", "read"]
 
 #: Events that `read` returns at once.
 MOST_ROWS = 5000

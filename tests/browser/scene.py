@@ -52,7 +52,7 @@ from tests.remotemail.conftest import Mailbox
 from tests.servers import MailServer as Running
 from tests.servers import message, wait_for
 from tests.snapshot import OURS
-from tracing.models import EventReport, MailEvent
+from tracing.models import KEPT, EventReport, MailEvent
 
 LONG = "nagai-namae-no-kaisha-ga-motteiru-totemo-nagai-domein.example"
 LONG_NAME = "namae-ga-sanjuuni-moji-no-kata.x"
@@ -253,7 +253,8 @@ def _ways(cast: Cast) -> None:
 
 def _events(tanaka: Account) -> None:
     """Let messages have met each fate, with the longest that addresses and reasons can be."""
-    EventReport.objects.create(server=tanaka.server, collected_at=now())
+    known = {"known_since": now() - KEPT, "known_until": now() + timedelta(hours=1)}
+    EventReport.objects.create(server=tanaka.server, **known)
     long = {"other": _LONG_PEOPLE["sender"], "reason": "no-way-" * 42}
     for number, fields in enumerate(
         (
