@@ -56,6 +56,7 @@ class Follower:
         self._renamed_at = 0.0
         self._alive_noted: float | None = None
         if known is None:
+            self._db.begin(time.time())
             self._keep([])
 
     def close(self) -> None:
@@ -81,6 +82,7 @@ class Follower:
             piece = self._read()
         except _DAMAGED as error:
             _log.error("the rest of %s is passed over: %s", self._path, error)
+            self._db.begin(time.time())
             return self._next()
         whole = piece.rfind(b"\n") + 1
         if whole:
@@ -141,6 +143,7 @@ class Follower:
             if file.is_at(self._position):
                 return self._open(file, self._position)
         _log.warning("the log that was read last is gone")
+        self._db.begin(time.time())
         return self._open(files[-1])
 
     def _open(self, file: logfiles.LogFile, position: Position | None = None) -> bool:

@@ -26,6 +26,8 @@ from tests.mailuser.people import as_user
 
 Way = Callable[[Visitor, Scene], None]
 COM = "/domains/example.com"
+# Of the scene's addresses: with each something else is the matter.
+MATTERS = ("limit", "large", "later", "refused", "nowhere", "round")
 # Addresses that show no page of their own: they answer a form, send a file, or lead elsewhere.
 NO_PAGES = {
     *("healthz", "home", "old_address", "logout", "choose_language", "assistant"),
@@ -317,7 +319,11 @@ WAYS: dict[str, dict[str, Way]] = {
         "order-mailbox": order_of_ito,
         "order-refused": order_refused,
         "contact-refused": contact_refused,
-        "why-refused": opens(f"{COM}/why/?address=tanaka"),
+        "why-many": opens(f"{COM}/why/?address=tanaka"),
+        **{f"why-{name}": opens(f"{COM}/why/?address={name}") for name in MATTERS},
+        "why-full": opens(f"{COM}/why/?address=kato"),
+        "map-loop": opens(f"{COM}/map/?address=round"),
+        "map-dead-end": opens(f"{COM}/map/?address=nowhere"),
         "why-unknown": opens(f"{COM}/why/?address=nobody"),
         "why-pending": opens(f"{COM}/why/?address=wait"),
         "why-not-own": opens(f"{COM}/why/?address=info@wakaba.example"),

@@ -19,9 +19,10 @@ from accounts.models import Account, Domain
 from bulk import jobs as imports
 from bulk.models import ImportKind, ImportState
 from forwarding import removal
-from forwarding.models import ForwardingAddress, MailingList, Member
+from forwarding.models import Destination, ForwardingAddress, MailingList, Member
 from mailhost.host import Status
 from mailhost.lists.leaving import token
+from mailhost.policy.texts import refusal
 from mailuser.models import AccountRights, DomainRights, Preference
 from orders.models import Inquiry, Option, OptionKind, Order
 from propagation import reconcile
@@ -98,6 +99,7 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     objects["forwarding_id"] = ForwardingAddress.objects.get(local_part="sales").pk
     _figures(tanaka)
     _events(tanaka)
+    _told(tanaka)
     hostile, jobs = _archives(tanaka, homes)
     objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs[JobState.DONE]
     _rights(cast)
@@ -129,6 +131,7 @@ def _live_rows(cast: Cast) -> Account:
     factories.make_forward(cast.com, "sales", "tanaka@example.com", "suzuki@example.com")
     factories.make_forward(cast.com, "long", f"{'n' * 64}@{LONG}", "a@outside.example")
     _ways(cast)
+    _matters(cast)
     return factories.make_account(opened["managed.example"], "yamada")
 
 
@@ -249,6 +252,40 @@ def _ways(cast: Cast) -> None:
     factories.make_forward(cast.com, "step9", "kato@example.com", f"{'n' * 64}@{LONG}")
     for number in range(8, -1, -1):
         factories.make_forward(cast.com, f"step{number}", f"step{number + 1}@example.com")
+
+
+def _matters(cast: Cast) -> None:
+    """Make an address for each thing that can be the matter with one."""
+    for name in ("limit", "large", "later", "refused"):
+        factories.make_forward(cast.com, name, f"{name}@{'o' * 50}.example")
+    factories.make_forward(cast.com, "nowhere", "nobody@example.com")
+    factories.make_forward(cast.com, "round", "about@example.com")
+    about = factories.make_forward(cast.com, "about", "a@outside.example")
+    # No edit may close a circle; rows of an earlier time may.
+    Destination.objects.create(forwarding=about, address="round@example.com", position=1)
+
+
+def _told(tanaka: Account) -> None:
+    """Let the server have told of messages what the matter is."""
+    relay, far = f"mx.{'o' * 50}.example", {"other": _LONG_PEOPLE["sender"]}
+    for name, fields in {
+        "limit": {"side": "from", "kind": "refused", **_ours("day-recipients", 1000, 1001)},
+        "large": {"side": "from", "kind": "refused", **_ours("size", 3 * _MB, 4 * _MB)},
+        "later": {"side": "to", "kind": "deferred", "code": "4.7.1", "reason": "no-way-" * 42},
+        "refused": {"side": "to", "kind": "bounced", "code": "5.4.7", "reason": "no-way-" * 42},
+    }.items():
+        where = {"relay": relay, "onward": f"{name}@{'o' * 50}.example"}
+        MailEvent.objects.create(
+            domain=tanaka.domain, address=f"{name}@example.com", at=now(), **far, **fields,
+            **(where if fields["side"] == "to" else {}),
+        )  # fmt: skip
+
+
+def _ours(reason: str, limit: int, reached: int) -> dict[str, str]:
+    """Return code and text of a refusal by the policy daemon, as the log has them."""
+    told = refusal(reason, limit=limit, reached=reached, help_url="https://panel.example/help")
+    _smtp, code, text = told.split(" ", 2)
+    return {"code": code, "reason": text}
 
 
 def _events(tanaka: Account) -> None:

@@ -47,6 +47,9 @@ def test_lines_are_read_as_they_come(log: Log) -> None:
 
 def test_first_start_begins_at_the_end(log: Log) -> None:
     """What was before has no year, and may be of long ago."""
+    # As `init` makes it, however long before.
+    EventDatabase(log.paths.events_db).begin(1_000)
+    began = time.time()
     log.write(to("before"))
     log.write(to("half")[:40], end="")
     with log.follower() as reader:
@@ -54,6 +57,7 @@ def test_first_start_begins_at_the_end(log: Log) -> None:
         log.write(to("half")[40:], to("after"))
         catch_up(reader)
     assert log.recipients() == ["half", "after"]
+    assert reading.read(log.paths.root).since >= began
 
 
 def test_half_a_line_is_waited_for(log: Log) -> None:
@@ -190,8 +194,10 @@ def test_log_that_is_gone_is_no_trouble(log: Log) -> None:
     log.file.unlink()
     log.follow()
     log.write(to("b", "4jbbB"))
+    began = time.time()
     log.follow()
     assert log.recipients() == ["a", "b"]
+    assert reading.read(log.paths.root).since >= began
 
 
 def test_endless_line_is_passed_over(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,8 +287,11 @@ def test_damaged_file_is_passed_over(log: Log, harm: Callable[[bytes], bytes]) -
     log.file.unlink()
     log.file.with_name("postfix.log.1.gz").write_bytes(packed)
     log.write(to("after", "4jbbA"))
+    began = time.time()
     log.follow()
     assert log.recipients() == ["after"]
+    # Nobody is told that all is known of before.
+    assert reading.read(log.paths.root).since >= began
 
 
 def test_file_that_is_damaged_from_its_beginning_is_no_file_of_the_log(log: Log) -> None:
