@@ -17,7 +17,7 @@ from django.urls import reverse
 from playwright.sync_api import FilePayload
 
 from accounts.models import User
-from tests.browser.scene import LONG, LONG_NAME, Scene
+from tests.browser.scene import LONG, LONG_NAME, MATTERS, Scene
 from tests.browser.visitor import Visitor
 from tests.conftest import browser, logged_in
 from tests.contracts.test_urls import Address, addresses
@@ -26,8 +26,6 @@ from tests.mailuser.people import as_user
 
 Way = Callable[[Visitor, Scene], None]
 COM = "/domains/example.com"
-# Of the scene's addresses: with each something else is the matter.
-MATTERS = ("limit", "large", "later", "refused", "nowhere", "round")
 # Addresses that show no page of their own: they answer a form, send a file, or lead elsewhere.
 NO_PAGES = {
     *("healthz", "home", "old_address", "logout", "choose_language", "assistant"),
@@ -320,12 +318,9 @@ WAYS: dict[str, dict[str, Way]] = {
         "order-refused": order_refused,
         "contact-refused": contact_refused,
         "why-many": opens(f"{COM}/why/?address=tanaka"),
-        **{f"why-{name}": opens(f"{COM}/why/?address={name}") for name in MATTERS},
-        "why-full": opens(f"{COM}/why/?address=kato"),
+        **{f"why-{code}": opens(f"{COM}/why/?address={name}") for name, code in MATTERS.items()},
         "map-loop": opens(f"{COM}/map/?address=round"),
         "map-dead-end": opens(f"{COM}/map/?address=nowhere"),
-        "why-unknown": opens(f"{COM}/why/?address=nobody"),
-        "why-pending": opens(f"{COM}/why/?address=wait"),
         "why-not-own": opens(f"{COM}/why/?address=info@wakaba.example"),
         "why-long": opens(f"/domains/{LONG}/why/?address={LONG_NAME}"),
         "map-ten-steps": opens(f"{COM}/map/?address=step0"),
