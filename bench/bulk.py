@@ -64,6 +64,22 @@ def bring_in(domain: Domain, kind: str, text: str, count: int, name: str) -> flo
     return seconds
 
 
+def bring_in_accounts(domain: Domain, count: int) -> None:
+    """Import so many accounts, and print what that takes beside what it took Modoboa."""
+    from accounts import passwords
+
+    hashing = milliseconds(lambda: [passwords.quick_hash("x" * 16) for _ in range(20)]) / 20
+    note(f"a generated password's hash takes {hashing:.2f} ms")
+    text = "name,password,ftp\n" + "".join(f"user{n:05},,\n" for n in range(count))
+    seconds = bring_in(domain, "accounts", text, count, "import_10k")
+    figure("import_10k", seconds, "s")
+    figure("import_row", seconds * 1000 / count, "ms")
+    figure("import_row_hash", hashing, "ms")
+    low, high = (times / (seconds * 1000 / count) for times in MODOBOA)
+    figure("import_row_vs_modoboa", low, "")
+    note(f"Modoboa took {low:.0f} to {high:.0f} times as long a row")
+
+
 def look_back(domain: Domain, entries: int) -> list[float]:
     """Return the milliseconds of the history's pages: first, middle, of one account."""
     from django.test import Client
@@ -92,18 +108,8 @@ def main() -> int:
     """Import both, and print the figures."""
     count = 50 if quick(__doc__ or "") else ROWS
     with panel():
-        from accounts import passwords
-
         domain = open_domain()
-        hashing = milliseconds(lambda: [passwords.quick_hash("x" * 16) for _ in range(20)]) / 20
-        note(f"a generated password's hash takes {hashing:.2f} ms")
-        text = "name,password,ftp\n" + "".join(f"user{n:05},,\n" for n in range(count))
-        seconds = bring_in(domain, "accounts", text, count, "import_10k")
-        figure("import_10k", seconds, "s")
-        figure("import_row", seconds * 1000 / count, "ms")
-        figure("import_row_hash", hashing, "ms")
-        low, high = (times / (seconds * 1000 / count) for times in MODOBOA)
-        note(f"Modoboa took {low:.0f} to {high:.0f} times as long a row")
+        bring_in_accounts(domain, count)
         text = "address,destination,destination\n" + "".join(
             f"to{n:05},user{n:05}@bench.example,copy{n}@elsewhere.example\n" for n in range(count)
         )

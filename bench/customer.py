@@ -2,20 +2,23 @@
 
 The map is that of an address that leads over ten steps to a mailbox, one of 10,000 forwarding
 addresses. Events are read from a log as Postfix writes it for mail from outside, for 1,000
-mailboxes. The panel holds 1,000,000 events of as many addresses when diagnoses are asked for.
+mailboxes, into the daemon's database, and taken over from there by the panel. It holds 1,000,000
+events of those mailboxes when diagnoses are asked for. An import of 10,000 accounts comes last.
 Requests of pages come one after the other, in this process.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import bulk
 from bench._figures import figure, milliseconds, note, quick, spread
 from bench._panel import panel
 from standalone.place import HOST
@@ -75,6 +78,29 @@ def _events(place: Path, messages: int) -> None:
     figure("event_cost", took / events * 1e6, "us")
     figure("event_cost_cpu", used / events * 1e6, "us")
     figure("log_line_cost", took / lines * 1e6, "us")
+
+
+def _collected(domain: Domain, place: Path) -> None:
+    """Print what it takes the panel to take events over from the daemon's database."""
+    from mailhost.config import HostConfig
+    from tracing.collect import collect
+    from tracing.models import MailEvent
+
+    (place / "servers").mkdir()
+    (place / "events-bench").rename(root := place / "servers" / domain.server.name)
+    HostConfig(domain.server.name).save(root)
+    # The log is of a year ago, and so old may the domain be.
+    type(domain).objects.update(created_at=datetime(2000, 1, 1, tzinfo=UTC))
+    with sqlite3.connect(root / "events" / "events.sqlite3") as db:
+        db.execute("UPDATE event SET at = unixepoch()")
+    db.close()
+    start, began = time.perf_counter(), time.process_time()
+    events = collect(domain.server)
+    took, used = time.perf_counter() - start, time.process_time() - began
+    assert MailEvent.objects.count() == events > 0
+    figure("collect_cost", took / events * 1e6, "us")
+    figure("collect_cost_cpu", used / events * 1e6, "us")
+    MailEvent.objects.all().delete()
 
 
 def _fill() -> tuple[Domain, Client]:
@@ -145,7 +171,8 @@ def _happen(domain: Domain, events: int) -> None:
 
     from tracing.models import EventReport, MailEvent
 
-    EventReport.objects.create(server=domain.server, collected_at=now())
+    known = {"known_since": now() - timedelta(days=14), "known_until": now()}
+    EventReport.objects.update_or_create(server=domain.server, defaults=known)
     moment, portion = now() - timedelta(days=13), 50_000
     apart = timedelta(days=13) / events
     for first in range(0, events, portion):
@@ -192,8 +219,10 @@ def measure(place: Path, quickly: bool) -> None:
     _events(place, messages)
     call_command("collectstatic", verbosity=0, interactive=False)
     domain, client = _fill()
+    _collected(domain, place)
     _map(domain, client, runs)
     _diagnoses(domain, client, events, runs)
+    bulk.bring_in_accounts(domain, 50 if quickly else bulk.ROWS)
 
 
 def main() -> int:

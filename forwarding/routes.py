@@ -139,6 +139,25 @@ class RouteMap:
         """Whether mail to `start` reaches a mailbox or a list, or leaves for another server."""
         return any(self._takes_mail(address) for address in self.reached_from(start))
 
+    def arriving(self) -> set[str]:
+        """Return every address of the map of which `arrives` is true, in one go."""
+        above: dict[str, list[str]] = defaultdict(list)
+        for address in self.stops:
+            for onward in self._onward(address):
+                above[onward].append(address)
+        seen: set[str] = set()
+        open_ends = [address for address in {*self.stops, *above} if self._takes_mail(address)]
+        while open_ends:
+            address = open_ends.pop()
+            if address not in seen:
+                seen.add(address)
+                open_ends.extend(above[address])
+        return seen
+
+    def comes_back(self, start: str) -> bool:
+        """Whether a message to `start` comes to `start` again."""
+        return any(start in self.reached_from(onward) for onward in self._onward(start))
+
     def arrives_without_a_list(self, start: str) -> bool:
         """Whether mail to `start` arrives somewhere that takes it from anybody."""
         reached = self._expansion(start)

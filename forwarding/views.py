@@ -32,8 +32,9 @@ from propagation.progress import before_farewell, clock, farewell, from_when
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
 def email_forwarding(request: HttpRequest, domain: Domain) -> HttpResponse:
-    """List the domain's forwarding addresses, and add one."""
-    initial = {"keep_copy": True} | typed.kept(request)
+    """List the domain's forwarding addresses, and add one; its name may come by the address."""
+    name = request.GET.get("local_part", "")
+    initial = {"keep_copy": True, "local_part": name} | typed.kept(request)
     form = OpenForwardForm(request.POST or None, initial=initial, domain=domain, by=request.user)
     if request.method == "POST":
         if "another" in request.POST:

@@ -16,7 +16,7 @@ from django.utils.timezone import now
 
 from accounts.models import Domain
 from mailhost.events import reading
-from mailhost.events.reading import Event
+from mailhost.events.reading import Event, News
 from propagation.models import MailServer, parts
 from tracing.models import KEPT, EventReport, MailEvent, Side
 
@@ -34,9 +34,7 @@ def collect(server: MailServer) -> int:
     with server.host() as host:
         root = host.root
     report, _ = EventReport.objects.get_or_create(server=server)
-    begun = now()
     written = _take_over(server, report, root)
-    EventReport.objects.filter(pk=report.pk).update(collected_at=begun)
     forget_old()
     return written
 
@@ -48,7 +46,7 @@ def _take_over(server: MailServer, report: EventReport, root: Path) -> int:
         rows = list(_rows(news.events, _domains(server, news.events)))
         with transaction.atomic():
             same = EventReport.objects.filter(pk=report.pk, cursor=cursor)
-            if news.cursor == cursor or not same.update(cursor=news.cursor):
+            if not same.update(cursor=news.cursor, **_known(news)) or news.cursor == cursor:
                 return written
             if not cursor:
                 # All that the server keeps comes anew.
@@ -56,6 +54,14 @@ def _take_over(server: MailServer, report: EventReport, root: Path) -> int:
             MailEvent.objects.bulk_create(rows, batch_size=PORTION)
         written, cursor, more = written + len(news.events), news.cursor, news.more
     return written
+
+
+def _known(news: News) -> dict[str, datetime]:
+    """Return of when all is known once this is taken over: as before, where more is to come."""
+    if news.more or not news.alive_at:
+        return {}
+    known = {"known_since": news.since, "known_until": news.alive_at}
+    return {name: datetime.fromtimestamp(at, UTC) for name, at in known.items()}
 
 
 def _domains(server: MailServer, events: Iterable[Event]) -> dict[str, Domain]:
@@ -100,11 +106,10 @@ def _sides(event: Event) -> Iterator[tuple[str, Side, dict[str, str]]]:
 
 def forget_old() -> int:
     """Delete what is older than is kept, a portion at a time; return how many rows."""
-    gone, before = 0, now() - KEPT
-    while True:
-        # By their numbers, which are about in the order of time, and need no index of their own.
-        first = MailEvent.objects.order_by("pk").values_list("pk", "at").first()
-        if first is None or first[1] >= before:
-            return gone
-        some = MailEvent.objects.filter(pk__lt=first[0] + PORTION, at__lt=before)
-        gone += some.delete()[0]
+    # Not by their numbers: what was taken over anew is older than what came before it.
+    old = MailEvent.objects.filter(at__lt=now() - KEPT).order_by("at").values("pk")
+    gone, more = 0, True
+    while more:
+        some, _models = MailEvent.objects.filter(pk__in=old[:PORTION]).delete()
+        gone, more = gone + some, some == PORTION
+    return gone

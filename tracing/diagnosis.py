@@ -6,7 +6,7 @@ First what the address is now, then what the mail server's log told of its last 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,10 +19,8 @@ from tracing.models import EventReport, Kind, MailEvent, Side
 from tracing.reasons import Reason, reason_of
 from tracing.tree import Node, Tree, tree_of
 
-#: Events that are looked at, and shown.
+#: Events that are looked at for the address and from it, and those of both that are shown.
 LOOKED_AT, SHOWN = 100, 20
-#: Events among which the last delivery is looked for.
-MOST_LOOKED_AT = 2000
 #: How long a refusal is told of although mail has arrived since.
 RECENT = timedelta(days=2)
 
@@ -45,18 +43,27 @@ class Code(enum.StrEnum):
     PARTLY_DEAD = "partly-dead"
     PARTLY_FULL = "partly-full"
     SOME_REFUSED = "some-refused"
+    SOME_LATER = "some-later"
     FINE = "fine"
     QUIET = "quiet"
+    UNHEARD = "unheard"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the matter is, with the address (`node`) or the message (`event`) that tells."""
+    """What the matter is, with the address (`node`) or the message (`event`) that tells.
+
+    `leader` is the address that would have to lead elsewhere, if one is wrong.
+    `known_since` and `known_until`: between which times no mail came, where that is the matter.
+    """
 
     code: Code
     node: Node | None = None
     event: MailEvent | None = None
+    leader: Node | None = None
     delivered_at: datetime | None = None
+    known_since: datetime | None = None
+    known_until: datetime | None = None
 
     @property
     def kind(self) -> str:
@@ -68,8 +75,24 @@ class Verdict:
 
 _PASSING = {
     *(Code.LEAVING, Code.PENDING, Code.LATER),
-    *(Code.PARTLY_DEAD, Code.PARTLY_FULL, Code.SOME_REFUSED),
+    *(Code.PARTLY_DEAD, Code.PARTLY_FULL, Code.SOME_REFUSED, Code.SOME_LATER, Code.UNHEARD),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the mail server's log told of an address, the latest first."""
+
+    to: list[MailEvent]
+    sent: list[MailEvent]
+    delivered_at: datetime | None = None
+    report: EventReport | None = None
+
+    def shown(self) -> list[MailEvent]:
+        """Return the latest, of either side enough that the other never hides it."""
+        half = SHOWN // 2
+        to = self.to[: max(half, SHOWN - len(self.sent))]
+        return _latest(to + self.sent[: max(half, SHOWN - len(self.to))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +108,25 @@ class Diagnosis:
 def diagnose(domain: Domain, address: str) -> Diagnosis:
     """Find out what the matter is with an address, in lower case, of this domain."""
     tree = tree_of(domain, address)
+    past = _past(domain, address, tree)
+    return Diagnosis(judge(tree, past), tree, past.shown(), past.report)
+
+
+def _past(domain: Domain, address: str, tree: Tree) -> Past:
     known = MailEvent.objects.about(domain, address)
-    events = list(known[:LOOKED_AT])
-    delivered_at = last_delivery(events)
-    if delivered_at is None and len(events) == LOOKED_AT:
-        delivered_at = last_delivery(known[LOOKED_AT:MOST_LOOKED_AT])
-    events = discreet(events, tree)
-    verdict = judge(tree, events, delivered_at)
-    report = EventReport.objects.filter(server=domain.server_id).first()
-    return Diagnosis(verdict, tree, events[:SHOWN], report)
+    to, sent = (known.filter(side=side)[:LOOKED_AT] for side in (Side.TO, Side.FROM))
+    delivered = known.filter(side=Side.TO, kind=Kind.DELIVERED).order_by("-at")
+    return Past(
+        discreet(to, tree),
+        discreet(sent, tree),
+        delivered.values_list("at", flat=True).first(),
+        EventReport.objects.filter(server=domain.server_id).first(),
+    )
 
 
 def discreet(events: Iterable[MailEvent], tree: Tree) -> list[MailEvent]:
     """Return events without what happened past where the customer's own forwarding ends."""
-    seen = {node.address for node in tree.nodes()}
+    seen = {place.address for place in tree.places}
     found = []
     for event in events:
         if event.onward and event.onward not in seen:
@@ -107,24 +135,22 @@ def discreet(events: Iterable[MailEvent], tree: Tree) -> list[MailEvent]:
     return found
 
 
-def last_delivery(events: Iterable[MailEvent]) -> datetime | None:
-    """Return when mail for the address arrived last; `events` are the latest first."""
-    for event in events:
-        if event.side == Side.TO and event.kind == Kind.DELIVERED:
-            return event.at
-    return None
+def _latest(events: Iterable[MailEvent]) -> list[MailEvent]:
+    """Return events, the latest first."""
+    return sorted(events, key=lambda event: (event.at, event.pk), reverse=True)
 
 
-def judge(tree: Tree, events: Sequence[MailEvent], delivered_at: datetime | None) -> Verdict:
-    """Return what the matter is; `events` are the latest first."""
+def judge(tree: Tree, past: Past) -> Verdict:
+    """Return what the matter is."""
     return (
         _address(tree)
         or _changes(tree)
         or _ways(tree)
-        or _message(events, Side.TO, delivered_at)
+        or _message(past.to, past.delivered_at)
         or _partly(tree)
-        or _message(events, Side.FROM, delivered_at)
-        or _rest(events, delivered_at)
+        or _message(past.sent, past.delivered_at)
+        or _some(past)
+        or _rest(past)
     )
 
 
@@ -132,7 +158,7 @@ def _address(tree: Tree) -> Verdict | None:
     """Judge whether the address is there at all."""
     root = tree.root
     if tree.too_wide:
-        return Verdict(Code.TOO_WIDE, root)
+        return Verdict(Code.TOO_WIDE, root, leader=root)
     if root.end == End.NOWHERE:
         return Verdict(Code.LEAVING if root.progress.removing else Code.UNKNOWN, root)
     return None
@@ -140,37 +166,35 @@ def _address(tree: Tree) -> Verdict | None:
 
 def _changes(tree: Tree) -> Verdict | None:
     """Judge whether the mail server has all of it yet."""
-    for node in tree.nodes():
-        if node.progress.change is not None and node.progress.creating:
-            failing = node.progress.stage == Stage.FAILING
-            return Verdict(Code.FAILING if failing else Code.PENDING, node)
+    for place in tree.places:
+        if place.progress.change is not None and place.progress.creating:
+            failing = place.progress.stage == Stage.FAILING
+            return Verdict(Code.FAILING if failing else Code.PENDING, place)
     return None
 
 
 def _ways(tree: Tree) -> Verdict | None:
     """Judge whether its mail could arrive anywhere."""
-    nodes = tree.nodes()
-    if tree.loops:
-        return Verdict(Code.LOOP, next(node for node in nodes if node.again))
+    if tree.circle:
+        return Verdict(Code.LOOP, tree.circle, leader=tree.circle)
     if tree.root.dead:
-        return Verdict(Code.DEAD_END, _first_dead(nodes))
-    ends = [node for node in nodes if not node.below]
-    if ends and all(node.full for node in ends):
+        end = _first_dead(tree.places)
+        return Verdict(Code.DEAD_END, end, leader=tree.leading_to(end))
+    ends = [place for place in tree.places if not place.leads_to]
+    if ends and all(place.full for place in ends):
         return Verdict(Code.FULL, ends[0])
     return None
 
 
-def _first_dead(nodes: Iterable[Node]) -> Node:
+def _first_dead(places: Iterable[Node]) -> Node:
     """Return the end at which mail for a dead address is lost."""
-    dead = [node for node in nodes if node.dead]
-    return next((node for node in dead if not node.below), dead[0])
+    dead = [place for place in places if place.dead]
+    return next((place for place in dead if not place.leads_to), dead[0])
 
 
-def _message(
-    events: Sequence[MailEvent], side: Side, delivered_at: datetime | None
-) -> Verdict | None:
+def _message(events: list[MailEvent], delivered_at: datetime | None) -> Verdict | None:
     """Judge by the last message for the address, or from it."""
-    last = next((event for event in events if event.side == side), None)
+    last = events[0] if events else None
     if last is None or last.kind == Kind.DELIVERED or _is_past(last):
         return None
     return Verdict(_code_of(last), event=last, delivered_at=delivered_at)
@@ -193,21 +217,42 @@ def _code_of(event: MailEvent) -> Code:
 
 def _partly(tree: Tree) -> Verdict | None:
     """Judge whether some of its mail is lost on the way."""
-    nodes = tree.nodes()
     for code, some in (
-        (Code.PARTLY_DEAD, [node for node in nodes if node.dead]),
-        (Code.PARTLY_FULL, [node for node in nodes if node.full]),
+        (Code.PARTLY_DEAD, [place for place in tree.places if place.dead]),
+        (Code.PARTLY_FULL, [place for place in tree.places if place.full]),
     ):
         if some:
-            return Verdict(code, some[0])
+            return Verdict(code, some[0], leader=tree.leading_to(some[0]))
     return None
 
 
-def _rest(events: Sequence[MailEvent], delivered_at: datetime | None) -> Verdict:
-    """Judge what has arrived, and say what has not of late."""
+def _some(past: Past) -> Verdict | None:
+    """Judge whether some messages did not arrive of late, or wait, though others did."""
     since = now() - RECENT
+    waiting = [*_waiting(past.to), *_waiting(past.sent)]
+    lost = (event for event in past.to + past.sent if event.kind in (Kind.BOUNCED, Kind.REFUSED))
+    for event in _latest([*waiting, *lost])[:1]:
+        if event.at >= since:
+            code = Code.SOME_LATER if event.kind == Kind.DEFERRED else Code.SOME_REFUSED
+            return Verdict(code, event=event, delivered_at=past.delivered_at)
+    return None
+
+
+def _waiting(events: Iterable[MailEvent]) -> list[MailEvent]:
+    """Return what was put off last where it was to go, one message for each such place."""
+    last: dict[str, MailEvent] = {}
     for event in events:
-        if event.kind not in (Kind.DELIVERED, Kind.DEFERRED) and event.at >= since:
-            return Verdict(Code.SOME_REFUSED, event=event, delivered_at=delivered_at)
-    code = Code.QUIET if delivered_at is None else Code.FINE
-    return Verdict(code, delivered_at=delivered_at)
+        if event.kind != Kind.REFUSED:
+            last.setdefault(event.other if event.side == Side.FROM else event.onward, event)
+    return [event for event in last.values() if event.kind == Kind.DEFERRED and not _is_past(event)]
+
+
+def _rest(past: Past) -> Verdict:
+    """Say that nothing is the matter, as far as the mail server has told."""
+    report, delivered_at = past.report, past.delivered_at
+    if report is None or report.late:
+        until = report.known_until if report else None
+        return Verdict(Code.UNHEARD, delivered_at=delivered_at, known_until=until)
+    if delivered_at is None:
+        return Verdict(Code.QUIET, known_since=report.complete_since)
+    return Verdict(Code.FINE, delivered_at=delivered_at)

@@ -6,7 +6,7 @@ deleted.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
@@ -23,13 +23,18 @@ LATE = timedelta(minutes=5)
 
 
 class EventReport(models.Model):
-    """How far one server's events have been taken over, and when that was."""
+    """How far one server's events have been taken over, and of when they are.
+
+    All that its log told from `known_since` to `known_until` has come here, as far as it is kept;
+    both are the daemon's word, and neither is there before it has seen the log's end.
+    """
 
     server = models.OneToOneField(
         MailServer, models.CASCADE, related_name="event_report", verbose_name=_("mail server")
     )
     cursor = models.CharField(max_length=200, blank=True, editable=False)
-    collected_at = models.DateTimeField(_("events of"), null=True, blank=True, editable=False)
+    known_since = models.DateTimeField(_("events since"), null=True, blank=True, editable=False)
+    known_until = models.DateTimeField(_("events of"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("report of what became of mail")
@@ -41,7 +46,12 @@ class EventReport(models.Model):
     @property
     def late(self) -> bool:
         """Whether the events are too old to be relied on."""
-        return self.collected_at is None or now() - self.collected_at > LATE
+        return self.known_until is None or now() - self.known_until > LATE
+
+    @property
+    def complete_since(self) -> datetime | None:
+        """Since when every event is here; older ones are not, or not all of them."""
+        return self.known_since and max(self.known_since, now() - KEPT)
 
 
 class Side(models.TextChoices):
@@ -100,7 +110,12 @@ class MailEvent(models.Model):
             ),
         ]
         indexes = [
-            models.Index(name="mail_event_by_address", fields=["domain", "address", "-at"]),
+            # The kind, so that the last delivery is found behind many refusals without their rows.
+            models.Index(
+                name="mail_event_by_address", fields=["domain", "address", "side", "-at", "kind"]
+            ),
+            # What is old: numbers are in the order of taking over.
+            models.Index(name="mail_event_by_time", fields=["at"]),
         ]
 
     def __str__(self) -> str:

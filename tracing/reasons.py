@@ -6,6 +6,7 @@ import enum
 
 from django.utils.translation import gettext as _
 
+from mailhost.events.reading import EXPIRED
 from mailhost.policy.texts import reason_in
 from quota.models import Refusal
 from quota.words import reason_of as words_of_refusal
@@ -19,6 +20,7 @@ class Reason(enum.StrEnum):
     FULL = "full"
     LIMIT = "limit"
     TOO_LARGE = "too-large"
+    EXPIRED = "expired"
     OTHER = "other"
 
 
@@ -33,6 +35,8 @@ _BY_CODE = {"1.1": Reason.UNKNOWN, "2.2": Reason.FULL, "3.4": Reason.TOO_LARGE}
 
 def reason_of(event: MailEvent) -> Reason:
     """Return the kind of reason."""
+    if event.code == EXPIRED:
+        return Reason.EXPIRED
     ours, _figures = reason_in(event.reason)
     if ours in _LIMITS:
         return Reason.LIMIT
@@ -43,6 +47,8 @@ def reason_of(event: MailEvent) -> Reason:
 
 def words_of(event: MailEvent) -> str:
     """Say in the reader's language why; "" where only the other server's own words tell."""
+    if event.code == EXPIRED:
+        return _("It could not be delivered within 8 days.")
     ours, figures = reason_in(event.reason)
     if ours:
         limit, reached = (_number(figures.get(name, "")) for name in ("limit", "reached"))

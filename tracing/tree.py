@@ -6,8 +6,9 @@ is refused can never differ. Another customer's address is where it ends, as an 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -16,22 +17,27 @@ from accounts.models import Account, Domain, accounts_by_address, mailbox_key
 from accounts.names import readable_address
 from forwarding import routes
 from forwarding.routes import End, RouteMap
+from propagation.models import parts
 from propagation.prepared import Prepared
 from propagation.progress import LIVE, Progress, progress_of
 from quota.fill import Fill, fills
 
-#: Addresses drawn below one, and in all: a list has up to a thousand members.
+#: Addresses drawn below one, and in all: a list has up to a thousand members. What is the matter is
+#: judged on all of them.
 MOST_BELOW = 20
 MOST = 200
+# Places about which is asked at once.
+_AT_ONCE = 1000
 
 
 @dataclass(slots=True)
 class Node:
-    """One address of the tree.
+    """One address, as a place where mail comes or as it stands in the drawn tree.
 
     `end` is what stands there. `again`: it stands above already, so that mail goes in a circle.
     `dead`: no mail for it arrives anywhere. `copy`: the mailbox of the address above itself.
-    `default`: an address that every domain has. `more`: how many below are not drawn.
+    `default`: an address that every domain has. `leads_to`: where the customer leads it, whether
+    drawn below or not; `more`: how many below are not drawn.
     """
 
     address: str
@@ -45,6 +51,7 @@ class Node:
     domain: Domain | None = None
     account: Account | None = None
     fill: Fill | None = None
+    leads_to: tuple[str, ...] = ()
     live: list[str] = field(default_factory=list)
     below: list[Node] = field(default_factory=list)
     more: int = 0
@@ -65,7 +72,7 @@ class Node:
     @property
     def caught(self) -> bool:
         """Whether mail comes here only because the domain takes that for all other names."""
-        return self.end == End.FORWARD and [one.is_catch_all for one in self.below] == [True]
+        return self.end == End.FORWARD and len(self.leads_to) == 1 and self.leads_to[0][0] == "@"
 
     def walk(self) -> Iterator[Node]:
         """Yield this one and all below, from above."""
@@ -76,24 +83,30 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Where mail for an address of a customer's goes."""
+    """Where mail for an address of a customer's goes.
+
+    `places` are all addresses that it comes to, each once, from above; `root` is the drawing, in
+    which one may stand at several places and some are left out. `circle` is one to which its mail
+    comes again. `too_wide`: more addresses than may be; then only the first is there.
+    """
 
     root: Node
-    # More addresses than may be: then only the first is there.
+    places: list[Node]
+    circle: Node | None = None
     too_wide: bool = False
 
+    def leading_to(self, place: Node) -> Node:
+        """Return the first address that the customer leads to a place; itself, if there is none."""
+        above = (one for one in self.places if place.address in one.leads_to and one is not place)
+        return next(above, place)
+
     def nodes(self) -> list[Node]:
-        """Return all addresses of the tree, from above."""
+        """Return what is drawn, from above."""
         return list(self.root.walk())
 
     def mailboxes(self) -> list[Node]:
         """Return the customer's own mailboxes in which mail arrives."""
-        return [node for node in self.nodes() if node.end == End.MAILBOX and node.account]
-
-    @property
-    def loops(self) -> bool:
-        """Whether mail goes in a circle somewhere."""
-        return any(node.again for node in self.nodes())
+        return [place for place in self.places if place.end == End.MAILBOX and place.account]
 
 
 def tree_of(domain: Domain, address: str) -> Tree:
@@ -104,52 +117,84 @@ def tree_of(domain: Domain, address: str) -> Tree:
     try:
         found = routes.load([address])
     except ValidationError:
-        return Tree(Node(address, End.FORWARD, own=True), too_wide=True)
-    tree = Tree(_Planting(found, domain.customer_id).plant(address))
-    _mark(tree.nodes(), domain)
-    return tree
+        stop = routes.load([address], steps=1).stops[address]
+        root = Node(address, stop.end, own=True, leads_to=stop.leads_to)
+        return Tree(root, [root], too_wide=True)
+    places = _places(found, address, domain.customer_id)
+    _mark(places, domain)
+    circle = _circle(found, places) if found.loop_from(address) else None
+    return Tree(_Drawing(found, places).draw(address), places, circle)
 
 
-class _Planting:
-    """Makes the nodes of one tree."""
+def _places(found: RouteMap, start: str, customer_id: int) -> list[Node]:
+    """Return where mail for `start` comes, as far as the customer himself leads it."""
+    arriving = found.arriving()
+    places, known, ahead = [], {start}, deque([start])
+    while ahead:
+        address = ahead.popleft()
+        stop = found.stops.get(address)
+        dead = stop is not None and address not in arriving
+        if stop is None or stop.customer_id != customer_id:
+            # Whatever stands there is not this customer's to know.
+            places.append(Node(address, End.OUTSIDE, dead=dead))
+            continue
+        places.append(Node(address, stop.end, own=True, dead=dead, leads_to=stop.leads_to))
+        if address in stop.leads_to:
+            places.append(Node(address, End.MAILBOX, own=True, copy=True))
+        fresh = [onward for onward in dict.fromkeys(stop.leads_to) if onward not in known]
+        known.update(fresh)
+        ahead.extend(fresh)
+    return places
 
-    def __init__(self, found: RouteMap, customer_id: int) -> None:
+
+def _circle(found: RouteMap, places: Iterable[Node]) -> Node | None:
+    """Return the first of the customer's addresses to which mail for it comes again."""
+    own = (place for place in places if place.own and place.leads_to)
+    return next((place for place in own if found.comes_back(place.address)), None)
+
+
+class _Drawing:
+    """Draws one tree."""
+
+    def __init__(self, found: RouteMap, places: Iterable[Node]) -> None:
         self._found = found
-        self._customer_id = customer_id
+        self._places = {(place.address, place.copy): place for place in places}
         self._left = MOST
 
-    def plant(self, address: str, above: tuple[str, ...] = ()) -> Node:
-        stop = self._found.stops.get(address)
-        end = stop.end if stop else End.OUTSIDE
-        own = stop is not None and stop.customer_id == self._customer_id
-        again, dead = address in above, not self._found.arrives(address)
+    def draw(self, address: str, above: tuple[str, ...] = ()) -> Node:
+        place = self._places[address, False]
+        again = address in above
         self._left -= 1
-        if not own:
-            # Whatever stands there is not this customer's to know, but for mail that comes back.
-            back = any(one in self._found.reached_from(address) for one in above)
-            return Node(address, End.OUTSIDE, again=again or back, dead=dead)
-        node = Node(address, end, own=True, again=again, dead=dead)
-        if not again and stop is not None:
-            self._grow(node, stop.leads_to, (*above, address))
+        if not place.own:
+            # Another's, of which only that mail comes back from there is told.
+            again = again or any(one in self._found.reached_from(address) for one in above)
+        node = replace(place, again=again, below=[])
+        if place.own and not again:
+            self._grow(node, (*above, address))
         return node
 
-    def _grow(self, node: Node, leads_to: tuple[str, ...], above: tuple[str, ...]) -> None:
-        drawn = leads_to[:MOST_BELOW]
+    def _grow(self, node: Node, above: tuple[str, ...]) -> None:
+        drawn = node.leads_to[:MOST_BELOW]
         for number, onward in enumerate(drawn):
             if self._left <= 0:
                 drawn = drawn[:number]
                 break
             if onward == node.address:
                 self._left -= 1
-                node.below.append(Node(onward, End.MAILBOX, own=True, copy=True))
+                node.below.append(replace(self._places[onward, True], below=[]))
             else:
-                node.below.append(self.plant(onward, above))
-        node.more = len(leads_to) - len(drawn)
+                node.below.append(self.draw(onward, above))
+        node.more = len(node.leads_to) - len(drawn)
 
 
-def _mark(nodes: Iterable[Node], domain: Domain) -> None:
+def _mark(places: Iterable[Node], domain: Domain) -> None:
     """Note on the customer's own addresses what waits there, and how full mailboxes are."""
-    own = [node for node in nodes if node.own]
+    own = [place for place in places if place.own]
+    for some in parts(own, _AT_ONCE):
+        _mark_some(some, domain)
+
+
+def _mark_some(own: list[Node], domain: Domain) -> None:
     names = {node.address.rpartition("@")[2] for node in own}
     of_customer = _domains(customer=domain.customer_id, names=sorted(names))
     domains = {one.name: one for one in of_customer}
@@ -201,7 +246,7 @@ def _is_default(node: Node) -> bool:
     local = node.address.partition("@")[0]
     fixed = domain.fixed_account.address
     is_fixed = local in routes.ALWAYS or local == domain.label
-    return is_fixed and [one.address for one in node.below] == [fixed]
+    return is_fixed and node.leads_to == (fixed,)
 
 
 def _live(node: Node) -> list[str]:

@@ -13,10 +13,11 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Domain
 from accounts.names import readable_address
+from forwarding.routes import End
 from propagation.progress import clock
 from tracing.diagnosis import Code, Verdict
 from tracing.models import MailEvent, Side
-from tracing.reasons import words_of
+from tracing.reasons import Reason, reason_of, words_of
 from tracing.tree import Node
 from tracing.whose import Asked
 
@@ -151,17 +152,42 @@ def _some_refused(_address: str, verdict: Verdict) -> str:
     return words % _told(verdict)
 
 
+def _some_later(address: str, verdict: Verdict) -> str:
+    event, told = verdict.event, _told(verdict)
+    if event is None or verdict.delivered_at is None:
+        return _("A message waits since %(time)s and is tried again. %(reason)s") % told
+    onward = event.other if event.side == Side.FROM else event.onward
+    return _(
+        "Mail arrives, last at %(delivered)s; but a message to %(to)s was put off at %(time)s and "
+        "is tried again. %(reason)s"
+    ) % {**told, "to": readable_address(onward) if onward else address}
+
+
 def _fine(address: str, verdict: Verdict) -> str:
     return _(
         "Nothing is in the way of mail for %(address)s. The last message was delivered at %(time)s."
     ) % {"address": address, "time": _time_of(verdict.delivered_at)}
 
 
-def _quiet(address: str, _verdict: Verdict) -> str:
+def _quiet(address: str, verdict: Verdict) -> str:
     return _(
-        "Nothing is in the way of mail for %(address)s, but none has come in the last 14 days. Ask "
-        "the sender what the message said that came back to him."
-    ) % {"address": address}
+        "Nothing is in the way of mail for %(address)s, but none has come since %(time)s. Ask the "
+        "sender what the message said that came back to him."
+    ) % {"address": address, "time": _time_of(verdict.known_since)}
+
+
+def _unheard(address: str, verdict: Verdict) -> str:
+    if verdict.known_until is None:
+        words = _(
+            "Nothing is known to be in the way of mail for %(address)s, but the mail server has "
+            "not told of messages yet."
+        )
+    else:
+        words = _(
+            "Nothing is known to be in the way of mail for %(address)s, but the mail server has "
+            "not told of messages since %(time)s."
+        )
+    return words % {"address": address, "time": _time_of(verdict.known_until)}
 
 
 def _due(address: str, verdict: Verdict) -> dict[str, object]:
@@ -185,9 +211,12 @@ def _told(verdict: Verdict) -> dict[str, str]:
 def why(event: MailEvent) -> str:
     """Say why, if need be in the words of whoever refused it."""
     known = words_of(event)
-    if known or not event.reason:
+    if not event.reason:
         return known
-    return _("The reason given: “%(reason)s”") % {"reason": event.reason}
+    told = {"reason": event.reason}
+    if reason_of(event) == Reason.EXPIRED:
+        return _("It could not be delivered within 8 days. The reason given: “%(reason)s”") % told
+    return known or _("The reason given: “%(reason)s”") % told
 
 
 def _time_of(moment: object) -> str:
@@ -210,8 +239,10 @@ _SENTENCES: Mapping[Code, Callable[[str, Verdict], str]] = {
     Code.PARTLY_DEAD: _partly_dead,
     Code.PARTLY_FULL: _partly_full,
     Code.SOME_REFUSED: _some_refused,
+    Code.SOME_LATER: _some_later,
     Code.FINE: _fine,
     Code.QUIET: _quiet,
+    Code.UNHEARD: _unheard,
 }
 
 
@@ -219,7 +250,9 @@ _SENTENCES: Mapping[Code, Callable[[str, Verdict], str]] = {
 
 
 def _add(asked: Asked, _verdict: Verdict) -> Button:
-    return Button(_("Add a forwarding address"), _page("email_forwarding", asked.domain))
+    page = _page("email_forwarding", asked.domain)
+    name = urlencode({"local_part": asked.address.partition("@")[0]})
+    return Button(_("Add a forwarding address"), f"{page}?{name}#add-forward")
 
 
 def _waiting(asked: Asked, verdict: Verdict) -> Button:
@@ -228,9 +261,14 @@ def _waiting(asked: Asked, verdict: Verdict) -> Button:
 
 
 def _lead_elsewhere(asked: Asked, verdict: Verdict) -> Button:
-    local = asked.address.partition("@")[0]
-    page = _page("email_forwarding", asked.domain)
-    return Button(_("Change where it leads"), f"{page}?{urlencode({'q': local})}")
+    """Lead to the list of addresses in which that one stands which leads to what is wrong."""
+    leader = verdict.leader
+    label, domain = _("Change where it leads"), _domain(asked, leader)
+    if leader and leader.end == End.LIST:
+        return Button(label, _page("mailing_lists", domain))
+    local = str(leader).partition("@")[0] if leader and not leader.default else ""
+    search = f"?{urlencode({'q': local})}" if local else ""
+    return Button(label, f"{_page('email_forwarding', domain)}{search}")
 
 
 def _make_room(asked: Asked, verdict: Verdict) -> Button:
@@ -283,6 +321,8 @@ _BUTTONS: Mapping[Code, Callable[[Asked, Verdict], Button]] = {
     Code.PARTLY_DEAD: _lead_elsewhere,
     Code.PARTLY_FULL: _make_room,
     Code.SOME_REFUSED: _after_refusal,
+    Code.SOME_LATER: _again,
     Code.FINE: _map,
     Code.QUIET: _map,
+    Code.UNHEARD: _again,
 }

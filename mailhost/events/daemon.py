@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import zlib
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -23,6 +24,9 @@ GREETING = b"events "
 # Seconds until what went wrong is tried again, and between two rounds of forgetting.
 _LATER, _OLD = 5.0, 600.0
 
+# What may be wrong with the log or our file, for a while or for longer.
+_TROUBLE = (OSError, EOFError, zlib.error, sqlite3.Error)
+
 _log = logging.getLogger("mailhost.events")
 
 
@@ -36,12 +40,15 @@ async def _serve(paths: Paths) -> None:
     with closing(Follower(paths)) as follower:
 
         async def say(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(OSError, sqlite3.Error):
+            try:
                 while follower.turn():
                     await asyncio.sleep(0)
                 writer.write(b"%s%d\n" % (GREETING, follower.last_number()))
                 await writer.drain()
-            writer.close()
+            except _TROUBLE as error:
+                _log.error("not said: %s", error)
+            finally:
+                writer.close()
 
         listening = await serving.listen_for_lines(paths.events_socket, say)
         _log.info("ready")
@@ -63,7 +70,7 @@ async def _follow(follower: Follower, ended: asyncio.Event) -> None:
         try:
             if follower.turn():
                 pause = 0.0
-        except (OSError, EOFError, sqlite3.Error) as error:
+        except _TROUBLE as error:
             _log.error("tried again: %s", error)
             pause = _LATER
         with suppress(TimeoutError):

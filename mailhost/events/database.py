@@ -61,6 +61,14 @@ class EventDatabase:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
         return int(row[0]) if row else 0
 
+    def begin(self, at: float) -> None:
+        """Note that what was logged before then (UNIX seconds) is not known, or not all of it."""
+        self._db.execute("UPDATE alive SET since = ?", (at,))
+
+    def note_alive(self, at: float) -> None:
+        """Note that all which was logged until then (UNIX seconds) is known."""
+        self._db.execute("UPDATE alive SET at = ?", (at,))
+
     def keep(
         self,
         events: Sequence[Event],

@@ -6,9 +6,11 @@ any. A file that has got another name is read to its end before the next one is 
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -23,8 +25,13 @@ from mailhost.paths import Paths
 CHUNK = 1 << 20
 #: Seconds for which Postfix may go on writing to a file that has got another name.
 GRACE = 3.0
+#: Seconds after which it is noted again that all of the log is known.
+ALIVE = 5.0
 # Bytes of lines without an event until the position is noted all the same.
 _UNNOTED = 8 << 20
+
+# A compressed file that was cut off, or whose bytes have changed.
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 # There was no log when we began: all of it is new.
 _NOTHING = Position(0, b"", 0)
@@ -47,7 +54,9 @@ class Follower:
         self._file: IO[bytes] | None = None
         self._path: Path | None = None
         self._renamed_at = 0.0
+        self._alive_noted: float | None = None
         if known is None:
+            self._db.begin(time.time())
             self._keep([])
 
     def close(self) -> None:
@@ -68,18 +77,39 @@ class Follower:
         """Read the next piece of the log; return whether there may be more at once."""
         if self._file is None and not self._find():
             return False
-        assert self._file is not None  # noqa: S101 (it was found)
-        self._file.seek(self._position.offset)
-        piece = self._file.read(CHUNK) or b""
+        looked_at = time.time()
+        try:
+            piece = self._read()
+        except _DAMAGED as error:
+            _log.error("the rest of %s is passed over: %s", self._path, error)
+            self._db.begin(time.time())
+            return self._next()
         whole = piece.rfind(b"\n") + 1
         if whole:
             self._take(piece[:whole])
+            if len(piece) < CHUNK:
+                self._note_alive(looked_at)
             return True
         if len(piece) == CHUNK:
             # No line of Postfix's is so long.
             self._take(piece + b"\n", len(piece))
             return True
-        return self._at_the_end()
+        return self._at_the_end(looked_at)
+
+    def _read(self) -> bytes:
+        """Return what comes next in the open file, a piece of it."""
+        assert self._file is not None  # noqa: S101 (it was found)
+        self._file.seek(self._position.offset)
+        return self._file.read(CHUNK) or b""
+
+    def _note_alive(self, looked_at: float) -> None:
+        """Note, now and then, that all was known at that time: we are at the log's end."""
+        now = time.monotonic()
+        if self._alive_noted is not None and now < self._alive_noted + ALIVE:
+            return
+        if self._path == self._current and self._is_current():
+            self._db.note_alive(looked_at)
+            self._alive_noted = now
 
     def _take(self, piece: bytes, size: int = 0) -> None:
         """Keep what these lines say; `size` are their bytes, if not all of them."""
@@ -113,6 +143,7 @@ class Follower:
             if file.is_at(self._position):
                 return self._open(file, self._position)
         _log.warning("the log that was read last is gone")
+        self._db.begin(time.time())
         return self._open(files[-1])
 
     def _open(self, file: logfiles.LogFile, position: Position | None = None) -> bool:
@@ -133,7 +164,7 @@ class Follower:
             self._file.close()
         self._file, self._renamed_at = None, 0.0
 
-    def _at_the_end(self) -> bool:
+    def _at_the_end(self, looked_at: float) -> bool:
         """Look whether the log goes on in another file; say whether there is more at once."""
         assert self._file is not None  # noqa: S101 (it was read)
         if self._is_emptied():
@@ -143,6 +174,7 @@ class Follower:
             return True
         if self._path == self._current and self._is_current():
             self._renamed_at = 0.0
+            self._note_alive(looked_at)
             return False
         if self._path == self._current:
             # Postfix writes there until it is told of the new one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -44,7 +45,7 @@ def open_log(path: Path) -> IO[bytes]:
 
 def look(path: Path) -> LogFile | None:
     """Return the file at this path, None if it is not there or cannot be read."""
-    with suppress(OSError, EOFError), closing(open_log(path)) as file:
+    with suppress(OSError, EOFError, zlib.error), closing(open_log(path)) as file:
         return LogFile(path, os.fstat(file.fileno()).st_ino, file.read(HEAD) or b"")
     return None
 

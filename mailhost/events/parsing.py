@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 #: Characters kept of a reason, which another server may have worded.
@@ -38,6 +38,14 @@ _REFUSED_WHAT = re.compile(rb"\A(?:Recipient|Sender) address rejected: |\AEnd-of
 _SAID = re.compile(rb"host \S+ said: (.*?)(?: \(in reply to [A-Za-z -]+ command\))?\Z", re.DOTALL)
 _CODES = re.compile(rb"[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3} )?")
 _QUEUED = re.compile(rb"([0-9A-Za-z]+): from=<(" + _ADDRESS + rb")?>, size=\d+, nrcpt=")
+# qmgr_active.c, at the end of a message's time, right after its last recipients were put off.
+_EXPIRED = re.compile(
+    rb"([0-9A-Za-z]+): from=<(?:"
+    + _ADDRESS
+    + rb")?>, status=(?:force-)?expired, returned to sender\Z"
+)
+#: RFC 3463, 3.5: the time for its delivery is over, and nobody tries again.
+EXPIRED = "5.4.7"
 _UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 _KINDS = {b"sent": "delivered", b"deferred": "deferred", b"bounced": "bounced"}
 _OURS = {b"dovecot-lmtp]": "mailbox", b"lists-lmtp]": "list"}
@@ -74,9 +82,12 @@ class Parser:
         #: What `senders` has gained and lost since somebody last emptied these two.
         self.came: set[str] = set()
         self.went: set[str] = set()
+        # Who was put off last of each queued message: those who never get it if it expires. After
+        # our restart it lacks those of before; their last attempt puts them off once more.
+        self._put_off: dict[str, dict[tuple[str, str], Event]] = {}
         self._clock = b""
         self._at = 0
-        self._programs: dict[bytes, Callable[[bytes, bytes], Event | None]] = {
+        self._programs: dict[bytes, Callable[[bytes, bytes], Sequence[Event]]] = {
             b"qmgr": self._queue,
             b"smtpd": self._door,
             **dict.fromkeys((b"lmtp", b"smtp", b"error", b"retry", b"lists"), self._agent),
@@ -84,7 +95,7 @@ class Parser:
 
     def read(self, lines: list[bytes]) -> list[Event]:
         """Return the events of whole lines that concern a domain of this server."""
-        found = []
+        found: list[Event] = []
         programs = self._programs
         for line in lines:
             # "Nov 27 23:30:52 mail1 plusmail-mail1/lmtp[123]: 4jbb..."; the tag is Postfix's own.
@@ -93,13 +104,14 @@ class Parser:
                 continue
             start = line.rfind(b"/", 16, end) + 1
             program = programs.get(line[start : line.find(b"[", start, end)])
-            if program and (event := program(line, line[end + 3 :])):
-                found.append(event)
+            if program:
+                found += program(line, line[end + 3 :])
         return found
 
-    def _queue(self, _line: bytes, text: bytes) -> None:
+    def _queue(self, line: bytes, text: bytes) -> Sequence[Event]:
         if text.endswith(b": removed"):
             queue_id = text[:-9].decode("ascii", "replace")
+            self._put_off.pop(queue_id, None)
             if self.senders.pop(queue_id, None) is not None:
                 if queue_id in self.came:
                     self.came.discard(queue_id)
@@ -110,20 +122,24 @@ class Parser:
             if queue_id not in self.senders:
                 self.senders[queue_id] = _address(match[2])
                 self.came.add(queue_id)
+        elif match := _EXPIRED.match(text):
+            at, late = self._time(line), self._put_off.pop(match[1].decode(), {})
+            return [event._replace(at=at, kind="bounced", code=EXPIRED) for event in late.values()]
+        return ()
 
-    def _agent(self, line: bytes, text: bytes) -> Event | None:
+    def _agent(self, line: bytes, text: bytes) -> Sequence[Event]:
         if b": to=<" not in text or text.count(b", relay=") != 1:
-            return None
+            return ()
         match = _DELIVERY.match(text)
         if match is None:
-            return None
+            return ()
         recipient, original = _address(match[2]), _address(match[3])
         queue_id = match[1].decode()
         sender = self.senders.get(queue_id, "")
         if not self._concerns(recipient, original, sender):
-            return None
+            return ()
         kind = _KINDS[match[6]]
-        return Event(
+        event = Event(
             self._time(line),
             kind,
             queue_id,
@@ -134,24 +150,29 @@ class Parser:
             match[5].decode(),
             "" if kind == "delivered" else _reason(match[7]),
         )
+        if kind == "deferred":
+            self._put_off.setdefault(queue_id, {})[recipient, original] = event
+        elif queue_id in self._put_off:
+            self._put_off[queue_id].pop((recipient, original), None)
+        return (event,)
 
-    def _door(self, line: bytes, text: bytes) -> Event | None:
+    def _door(self, line: bytes, text: bytes) -> Sequence[Event]:
         if b": reject: " not in text or any(
             text.count(mark) > 1 for mark in (b"; from=<", b" to=<", b" proto=", b": reject: ")
         ):
-            return None
+            return ()
         match = _REFUSAL.match(text)
         if match is None:
-            return None
+            return ()
         sender, recipient = _plain(match[6]), _plain(match[7])
         what, _, why = match[5].partition(b">: ")
         # At RCPT the recipient stands before the reason as well, there without quotes.
         if match[2] == b"RCPT" and (not recipient or what != b"<" + match[7]):
-            return None
+            return ()
         if not self._concerns(recipient, sender):
-            return None
+            return ()
         queue_id = match[1].decode()
-        return Event(
+        event = Event(
             self._time(line),
             "refused",
             "" if queue_id == "NOQUEUE" else queue_id,
@@ -162,6 +183,7 @@ class Parser:
             (match[4] or match[3]).decode(),
             _reason(_REFUSED_WHAT.sub(b"", why or what)),
         )
+        return (event,)
 
     def _concerns(self, *addresses: str) -> bool:
         """Say whether one of the addresses is of a domain of this server."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from mailhost.errors import HostError
 from mailhost.events.database import ROW
-from mailhost.events.parsing import Event
+from mailhost.events.parsing import EXPIRED, Event
 from mailhost.paths import Paths
 from mailhost.sqlite import read_only
 
-__all__ = ["Event", "EventsError", "News", "read"]
+__all__ = ["EXPIRED", "Event", "EventsError", "News", "read"]
 
 #: Events that `read` returns at once.
 MOST_ROWS = 5000
@@ -27,11 +27,17 @@ class EventsError(HostError):
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What happened; `cursor` is for the next time, at once if there is `more`."""
+    """What happened; `cursor` is for the next time, at once if there is `more`.
+
+    All of the log `since` then and until `alive_at` is known to the daemon (UNIX seconds), as far
+    as it is kept; 0 before it has seen the log's end for the first time.
+    """
 
     events: list[Event]
     cursor: str
     more: bool
+    since: float = 0.0
+    alive_at: float = 0.0
 
 
 def read(root: Path, cursor: str = "") -> News:
@@ -52,10 +58,13 @@ def read(root: Path, cursor: str = "") -> News:
 
 def _read(db: sqlite3.Connection, cursor: str) -> News:
     identity = db.execute("SELECT identity FROM state").fetchone()[0]
+    # Before the events, of which some may come while we read.
+    began, alive_at = db.execute("SELECT since, at FROM alive").fetchone()
     known, _, number = cursor.partition(".")
     since = int(number) if known == identity and number.isdecimal() else 0
     query = f"SELECT {ROW} FROM event WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608
     rows = db.execute(query, (since, MOST_ROWS + 1)).fetchall()
     more, rows = len(rows) > MOST_ROWS, rows[:MOST_ROWS]
     until = rows[-1][0] if rows else since
-    return News([Event(*row[1:]) for row in rows], f"{identity}.{until}", more)
+    events = [Event(*row[1:]) for row in rows]
+    return News(events, f"{identity}.{until}", more, began, alive_at)

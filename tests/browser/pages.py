@@ -17,7 +17,7 @@ from django.urls import reverse
 from playwright.sync_api import FilePayload
 
 from accounts.models import User
-from tests.browser.scene import LONG, LONG_NAME, Scene
+from tests.browser.scene import LONG, LONG_NAME, MATTERS, Scene
 from tests.browser.visitor import Visitor
 from tests.conftest import browser, logged_in
 from tests.contracts.test_urls import Address, addresses
@@ -317,9 +317,10 @@ WAYS: dict[str, dict[str, Way]] = {
         "order-mailbox": order_of_ito,
         "order-refused": order_refused,
         "contact-refused": contact_refused,
-        "why-refused": opens(f"{COM}/why/?address=tanaka"),
-        "why-unknown": opens(f"{COM}/why/?address=nobody"),
-        "why-pending": opens(f"{COM}/why/?address=wait"),
+        "why-many": opens(f"{COM}/why/?address=tanaka"),
+        **{f"why-{code}": opens(f"{COM}/why/?address={name}") for name, code in MATTERS.items()},
+        "map-loop": opens(f"{COM}/map/?address=round"),
+        "map-dead-end": opens(f"{COM}/map/?address=nowhere"),
         "why-not-own": opens(f"{COM}/why/?address=info@wakaba.example"),
         "why-long": opens(f"/domains/{LONG}/why/?address={LONG_NAME}"),
         "map-ten-steps": opens(f"{COM}/map/?address=step0"),

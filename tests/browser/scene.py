@@ -19,9 +19,10 @@ from accounts.models import Account, Domain
 from bulk import jobs as imports
 from bulk.models import ImportKind, ImportState
 from forwarding import removal
-from forwarding.models import ForwardingAddress, MailingList, Member
+from forwarding.models import Destination, ForwardingAddress, MailingList, Member
 from mailhost.host import Status
 from mailhost.lists.leaving import token
+from mailhost.policy.texts import refusal
 from mailuser.models import AccountRights, DomainRights, Preference
 from orders.models import Inquiry, Option, OptionKind, Order
 from propagation import reconcile
@@ -52,8 +53,21 @@ from tests.remotemail.conftest import Mailbox
 from tests.servers import MailServer as Running
 from tests.servers import message, wait_for
 from tests.snapshot import OURS
-from tracing.models import EventReport, MailEvent
+from tracing.diagnosis import Code, diagnose
+from tracing.models import KEPT, EventReport, MailEvent
 
+#: What is the matter with which address.
+MATTERS = {
+    "limit": Code.LIMIT,
+    "large": Code.TOO_LARGE,
+    "later": Code.LATER,
+    "refused": Code.REFUSED,
+    "nowhere": Code.DEAD_END,
+    "round": Code.LOOP,
+    "kato": Code.FULL,
+    "wait": Code.PENDING,
+    "nobody": Code.UNKNOWN,
+}
 LONG = "nagai-namae-no-kaisha-ga-motteiru-totemo-nagai-domein.example"
 LONG_NAME = "namae-ga-sanjuuni-moji-no-kata.x"
 _MB = 1024 * 1024
@@ -98,6 +112,7 @@ def set_scene(cast: Cast, running: Running, homes: Path) -> Scene:
     objects["forwarding_id"] = ForwardingAddress.objects.get(local_part="sales").pk
     _figures(tanaka)
     _events(tanaka)
+    _told(tanaka)
     hostile, jobs = _archives(tanaka, homes)
     objects["archive_id"], objects["job_id"] = Archive.objects.get(number=2).pk, jobs[JobState.DONE]
     _rights(cast)
@@ -129,6 +144,7 @@ def _live_rows(cast: Cast) -> Account:
     factories.make_forward(cast.com, "sales", "tanaka@example.com", "suzuki@example.com")
     factories.make_forward(cast.com, "long", f"{'n' * 64}@{LONG}", "a@outside.example")
     _ways(cast)
+    _matters(cast)
     return factories.make_account(opened["managed.example"], "yamada")
 
 
@@ -251,9 +267,48 @@ def _ways(cast: Cast) -> None:
         factories.make_forward(cast.com, f"step{number}", f"step{number + 1}@example.com")
 
 
+def _matters(cast: Cast) -> None:
+    """Make an address for each thing that can be the matter with one."""
+    for name in ("limit", "large", "later", "refused"):
+        factories.make_forward(cast.com, name, f"{name}@{'o' * 50}.example")
+    factories.make_forward(cast.com, "nowhere", "nobody@example.com")
+    factories.make_forward(cast.com, "round", "about@example.com")
+    factories.make_forward(cast.com, "about", "a@outside.example")
+
+
+def _told(tanaka: Account) -> None:
+    """Let the server have told of messages what the matter is; nothing waits there any more."""
+    # No edit may close a circle; rows of an earlier time may.
+    about = ForwardingAddress.objects.get(local_part="about")
+    Destination.objects.create(forwarding=about, address="round@example.com", position=1)
+    relay, far = f"mx.{'o' * 50}.example", {"other": _LONG_PEOPLE["sender"]}
+    for name, fields in {
+        "limit": {"side": "from", "kind": "refused", **_ours("day-recipients", 1000, 1001)},
+        "large": {"side": "from", "kind": "refused", **_ours("size", 3 * _MB, 4 * _MB)},
+        "later": {"side": "to", "kind": "deferred", "code": "4.7.1", "reason": "no-way-" * 42},
+        "refused": {"side": "to", "kind": "bounced", "code": "5.4.7", "reason": "no-way-" * 42},
+    }.items():
+        where = {"relay": relay, "onward": f"{name}@{'o' * 50}.example"}
+        MailEvent.objects.create(
+            domain=tanaka.domain, address=f"{name}@example.com", at=now(), **far, **fields,
+            **(where if fields["side"] == "to" else {}),
+        )  # fmt: skip
+
+    found = {name: diagnose(tanaka.domain, f"{name}@example.com").verdict.code for name in MATTERS}
+    assert found == MATTERS
+
+
+def _ours(reason: str, limit: int, reached: int) -> dict[str, str]:
+    """Return code and text of a refusal by the policy daemon, as the log has them."""
+    told = refusal(reason, limit=limit, reached=reached, help_url="https://panel.example/help")
+    _smtp, code, text = told.split(" ", 2)
+    return {"code": code, "reason": text}
+
+
 def _events(tanaka: Account) -> None:
     """Let messages have met each fate, with the longest that addresses and reasons can be."""
-    EventReport.objects.create(server=tanaka.server, collected_at=now())
+    known = {"known_since": now() - KEPT, "known_until": now() + timedelta(hours=1)}
+    EventReport.objects.create(server=tanaka.server, **known)
     long = {"other": _LONG_PEOPLE["sender"], "reason": "no-way-" * 42}
     for number, fields in enumerate(
         (

@@ -27,9 +27,10 @@ def event(kind: str = "delivered", recipient: str = "tanaka@example.com", **fiel
     return Event(**(usual | {"kind": kind, "recipient": recipient} | fields))
 
 
-def tell(root: Path, events: Iterable[Event]) -> None:
-    """Write events as the daemon does."""
+def tell(root: Path, events: Iterable[Event], *, alive: float = 0.0) -> None:
+    """Write events as the daemon does; `alive`: so many seconds ago it was at the log's end."""
     paths = Paths(root)
     paths.events.mkdir(exist_ok=True)
     with closing(EventDatabase(paths.events_db)) as db:
         db.keep(list(events), Position(1, b"", 0), {}, [], time.time())
+        db.note_alive(time.time() - alive)

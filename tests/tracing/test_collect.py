@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -140,6 +141,49 @@ def test_old_ones_are_forgotten_in_portions(
     MailEvent.objects.filter(pk__in=list(old)).update(at=now() - KEPT - timedelta(minutes=1))
     assert collecting.forget_old() == 8
     assert MailEvent.objects.count() == 2
+
+
+def test_old_ones_are_forgotten_behind_newer_numbers(cast: Cast, root: Path) -> None:
+    """As after a server's events were all taken over anew."""
+    tell(root, [event(), event("refused")])
+    collect(cast.server)
+    newer, older = MailEvent.objects.order_by("pk")
+    MailEvent.objects.filter(pk=older.pk).update(at=now() - KEPT - timedelta(minutes=1))
+    assert collecting.forget_old() == 1
+    assert MailEvent.objects.get() == newer
+
+
+def test_panel_knows_no_more_than_the_daemon(cast: Cast, root: Path) -> None:
+    """However often it looks."""
+    collect(cast.server)
+    assert EventReport.objects.get().late
+    tell(root, [event()], alive=600)
+    for _look in range(2):
+        collect(cast.server)
+        report = EventReport.objects.get()
+        assert report.known_until
+        assert timedelta(seconds=590) < now() - report.known_until < timedelta(seconds=700)
+        assert report.late
+    tell(root, [])
+    collect(cast.server)
+    assert not EventReport.objects.get().late
+
+
+def test_what_is_still_to_be_taken_over_is_not_known(
+    cast: Cast, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_ROWS", 2)
+    tell(root, [event() for _number in range(4)])
+    known: list[object] = []
+    create = MailEvent.objects.bulk_create
+
+    def watched(*arguments: Any, **options: Any) -> object:
+        known.append(EventReport.objects.get().known_until)
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(MailEvent.objects, "bulk_create", watched)
+    collect(cast.server)
+    assert [moment is None for moment in known] == [True, False]
 
 
 def test_cron_and_celery_do_the_same(

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.utils import translation
-from django.utils.timezone import now
+from django.utils.formats import date_format
+from django.utils.timezone import localtime, now
 
 from accounts.models import Account
 from forwarding import removal
+from forwarding.models import Destination, Member
+from forwarding.routes import MOST_LOADED
+from mailhost.events.reading import EXPIRED
 from mailhost.host import Status
 from mailhost.policy.texts import REFUSALS, refusal
+from propagation.models import Change
 from quota.models import MailboxUsage
 from tests import factories
-from tests.conftest import Cast
-from tracing.diagnosis import LOOKED_AT, Code, diagnose
-from tracing.models import MailEvent
+from tests.conftest import Cast, logged_in
+from tracing.diagnosis import LOOKED_AT, SHOWN, Code, diagnose
+from tracing.models import KEPT, LATE, EventReport, MailEvent
 from tracing.reasons import words_of
+from tracing.tree import MOST_BELOW
 from tracing.whose import asked_for
 from tracing.words import button, sentence
 
 pytestmark = pytest.mark.django_db
 TANAKA = "tanaka@example.com"
+COM = "/domains/example.com"
+
+
+@pytest.fixture(autouse=True)
+def heard(cast: Cast) -> EventReport:
+    """The server has told of all messages of a week."""
+    since = now() - timedelta(days=7)
+    return EventReport.objects.create(server=cast.server, known_since=since, known_until=now())
 
 
 @pytest.fixture
@@ -60,23 +74,52 @@ def said(cast: Cast, address: str = TANAKA) -> str:
     with translation.override("en"):
         asked = asked_for(cast.com, address)
         assert asked
-        found = diagnose(cast.com, address).verdict
-        assert button(asked, found).label
-        return sentence(asked, found)
+        return sentence(asked, diagnose(cast.com, address).verdict)
+
+
+def leads(cast: Cast, address: str = TANAKA) -> str:
+    """Return where the button leads, which is there for her."""
+    asked = asked_for(cast.com, address)
+    assert asked
+    found = button(asked, diagnose(cast.com, address).verdict)
+    assert found.label
+    page = logged_in(cast.sakura.user).get(found.url)
+    assert page.status_code == 200, found.url
+    return found.url
+
+
+def fill(account: Account) -> None:
+    """Let the server have told that a mailbox is full."""
+    MailboxUsage.objects.create(account=account, used=9, limit=9, messages=1, asked_at=now())
+
+
+def at(moment: datetime, words: str = "TIME_FORMAT") -> str:
+    """Return a time as the page has it in English."""
+    with translation.override("en"):
+        return date_format(localtime(moment), words)
 
 
 def test_unknown_name(cast: Cast) -> None:
     assert verdict(cast, "nobody@example.com") == Code.UNKNOWN
     assert "does not exist" in said(cast, "nobody@example.com")
+    assert leads(cast, "nobody@example.com").startswith(f"{COM}/forwarding/?local_part=nobody#")
 
 
 def test_pending_says_when(cast: Cast) -> None:
     factories.make_account(cast.com, "tanaka")
     assert verdict(cast) == Code.PENDING
     factories.answer()
-    assert "works from about" in said(cast)
+    due_at = now() + timedelta(hours=3)
+    Change.objects.pending().update(due_at=due_at)
+    own = f"{TANAKA} is not on the mail server yet: it works from about {at(due_at)}."
+    assert said(cast) == own
+    assert leads(cast) == f"{COM}/"
     factories.make_forward(cast.com, "info", TANAKA)
-    assert f"info@example.com leads to {TANAKA}" not in said(cast, "info@example.com")
+    later = due_at + timedelta(minutes=30)
+    Change.objects.filter(key="address:info@example.com").update(due_at=later)
+    assert said(cast, "info@example.com") == own.replace("tanaka", "info").replace(
+        at(due_at), at(later)
+    )
 
 
 def test_pending_further_on_names_what_waits(cast: Cast) -> None:
@@ -91,13 +134,17 @@ def test_failing(cast: Cast) -> None:
     factories.make_account(cast.com, "tanaka")
     factories.settle(status=Status.UNCONFIRMED, reason="no answer")
     assert verdict(cast) == Code.FAILING
-    assert said(cast)
+    words = said(cast)
+    assert words.startswith(f"{TANAKA} could not be put on the mail server yet. ")
+    assert words.endswith(" We try again.")
+    assert leads(cast) == f"{COM}/"
 
 
 def test_leaving(cast: Cast, tanaka: Account) -> None:
     removal.delete_account(tanaka)
     assert verdict(cast) == Code.LEAVING
-    assert "deleted" in said(cast)
+    assert "about to be deleted" in said(cast)
+    assert leads(cast) == f"{COM}/"
 
 
 def test_dead_end_names_where_it_ends(cast: Cast) -> None:
@@ -106,17 +153,45 @@ def test_dead_end_names_where_it_ends(cast: Cast) -> None:
     factories.settle()
     assert verdict(cast, "info@example.com") == Code.DEAD_END
     assert "nobody@example.com, which does not exist" in said(cast, "info@example.com")
+    # It is `sales` that would have to lead elsewhere.
+    assert leads(cast, "info@example.com") == f"{COM}/forwarding/?q=sales"
+
+
+def test_circle(cast: Cast) -> None:
+    factories.make_forward(cast.com, "a", "b@example.com")
+    b = factories.make_forward(cast.com, "b", "x@outside.test")
+    factories.make_forward(cast.com, "into", "a@example.com")
+    factories.settle()
+    # No edit may close one; rows of an earlier time, or by hand, may.
+    Destination.objects.create(forwarding=b, address="a@example.com", position=1)
+    for address in ("a@example.com", "into@example.com"):
+        assert verdict(cast, address) == Code.LOOP
+        assert f"Mail for {address} goes round in a circle at a@example.com" in said(cast, address)
+        assert leads(cast, address) == f"{COM}/forwarding/?q=a"
+
+
+def test_too_many_addresses(cast: Cast) -> None:
+    many = factories.make_list(cast.com, "many", "x@outside.test")
+    factories.settle()
+    Member.objects.bulk_create(
+        Member(mailing_list=many, address=(name := f"m{n}@outside.test"), lowered=name)
+        for n in range(MOST_LOADED)
+    )
+    assert verdict(cast, "many@example.com") == Code.TOO_WIDE
+    assert "more addresses than a message can go to" in said(cast, "many@example.com")
+    assert leads(cast, "many@example.com") == f"{COM}/forwarding/lists/"
 
 
 def test_full_mailbox(cast: Cast, tanaka: Account) -> None:
-    usage = MailboxUsage(account=tanaka, used=100, limit=100, messages=1, asked_at=now())
-    usage.save()
+    fill(tanaka)
     assert verdict(cast) == Code.FULL
     assert f"{TANAKA} is full" in said(cast)
+    assert leads(cast) == f"{COM}/mailboxes/"
     factories.make_forward(cast.com, "info", TANAKA, "x@outside.test")
     factories.settle()
     assert verdict(cast, "info@example.com") == Code.PARTLY_FULL
     assert TANAKA in said(cast, "info@example.com")
+    assert leads(cast, "info@example.com") == f"{COM}/mailboxes/"
 
 
 def test_partly_dead(cast: Cast, tanaka: Account) -> None:
@@ -124,17 +199,64 @@ def test_partly_dead(cast: Cast, tanaka: Account) -> None:
     factories.settle()
     assert verdict(cast, "info@example.com") == Code.PARTLY_DEAD
     assert "nobody@example.com" in said(cast, "info@example.com")
+    assert leads(cast, "info@example.com") == f"{COM}/forwarding/?q=info"
+    factories.make_list(cast.com, "club", TANAKA, "nobody@example.com")
+    factories.settle()
+    assert leads(cast, "club@example.com") == f"{COM}/forwarding/lists/"
+
+
+def test_what_is_not_drawn_is_judged_all_the_same(cast: Cast) -> None:
+    """Each place past those that the map draws; and that only those it draws are full is no end."""
+    factories.make_many_accounts(cast.com, 2 * MOST_BELOW)
+    boxes = sorted(cast.com.accounts.filter(name__startswith="user"), key=str)
+    drawn, beyond = boxes[:MOST_BELOW], boxes[MOST_BELOW:]
+    factories.make_list(cast.com, "club", *(box.address for box in boxes))
+    factories.settle()
+    for box in drawn:
+        fill(box)
+    assert verdict(cast, "club@example.com") == Code.PARTLY_FULL
+    MailboxUsage.objects.all().delete()
+    fill(beyond[-1])
+    assert verdict(cast, "club@example.com") == Code.PARTLY_FULL
+    assert beyond[-1].address in said(cast, "club@example.com")
+    beyond[-2].delete()
+    assert verdict(cast, "club@example.com") == Code.PARTLY_DEAD
+    factories.make_forward(cast.com, beyond[-2].name, "x@outside.test")
+    assert verdict(cast, "club@example.com") == Code.PENDING
 
 
 def test_fine_says_when_it_was_delivered(cast: Cast, tanaka: Account) -> None:
     happened(cast, "delivered")
     assert verdict(cast) == Code.FINE
     assert "last message was delivered at" in said(cast)
+    assert leads(cast) == f"{COM}/map/?address=tanaka%40example.com"
 
 
-def test_nothing_came(cast: Cast, tanaka: Account) -> None:
+def test_nothing_came(cast: Cast, tanaka: Account, heard: EventReport) -> None:
     assert verdict(cast) == Code.QUIET
-    assert "none has come" in said(cast)
+    assert heard.known_since
+    began = at(heard.known_since, "SHORT_DATETIME_FORMAT")
+    assert f"none has come since {began}." in said(cast)
+    assert leads(cast) == f"{COM}/map/?address=tanaka%40example.com"
+
+
+def test_no_more_is_said_to_be_known_than_is_kept(heard: EventReport) -> None:
+    heard.known_since = now() - timedelta(days=100)
+    assert heard.complete_since
+    assert abs(heard.complete_since - (now() - KEPT)) < timedelta(minutes=1)
+
+
+def test_server_that_tells_nothing(cast: Cast, tanaka: Account, heard: EventReport) -> None:
+    """Neither that mail arrives nor that none has come is known then."""
+    until = now() - LATE - timedelta(minutes=1)
+    EventReport.objects.update(known_until=until)
+    happened(cast, "delivered", ago=60)
+    assert verdict(cast) == Code.UNHEARD
+    assert f"messages since {at(until, 'SHORT_DATETIME_FORMAT')}." in said(cast)
+    assert leads(cast) == f"{COM}/why/?address=tanaka%40example.com"
+    EventReport.objects.all().delete()
+    assert verdict(cast) == Code.UNHEARD
+    assert "has not told of messages yet" in said(cast)
 
 
 @pytest.mark.parametrize("reason", ["day-recipients", "domain-recipients", "message-recipients"])
@@ -144,6 +266,7 @@ def test_over_a_limit_of_sending(cast: Cast, tanaka: Account, reason: str) -> No
     happened(cast, "refused", side="from", other="x@outside.test", relay="", **told)
     assert verdict(cast) == Code.LIMIT
     assert "1,000" in said(cast)
+    assert leads(cast) == f"{COM}/sending/"
 
 
 def test_too_large(cast: Cast, tanaka: Account) -> None:
@@ -151,6 +274,7 @@ def test_too_large(cast: Cast, tanaka: Account) -> None:
     happened(cast, "refused", side="from", other="x@outside.test", relay="", **told)
     assert verdict(cast) == Code.TOO_LARGE
     assert "4 MB" in said(cast)
+    assert leads(cast) == f"{COM}/sending/"
 
 
 def test_refused_with_the_other_server_s_reason(cast: Cast, tanaka: Account) -> None:
@@ -160,6 +284,23 @@ def test_refused_with_the_other_server_s_reason(cast: Cast, tanaka: Account) -> 
     )  # fmt: skip
     assert verdict(cast) == Code.REFUSED
     assert "“We do not like you”" in said(cast)
+    assert leads(cast) == f"{COM}/sending/"
+
+
+def test_refused_for_the_address(cast: Cast, tanaka: Account) -> None:
+    happened(cast, "refused", relay="", code="5.7.1", reason="Access denied")
+    assert verdict(cast) == Code.REFUSED
+    assert "The last message for this address was refused" in said(cast)
+    assert leads(cast) == f"{COM}/map/?address=tanaka%40example.com"
+
+
+def test_waited_in_vain(cast: Cast, tanaka: Account) -> None:
+    happened(
+        cast, "bounced", side="from", other="x@outside.test", relay="mx.outside.test",
+        code=EXPIRED, reason="Greylisted",
+    )  # fmt: skip
+    assert verdict(cast) == Code.REFUSED
+    assert "not be delivered within 8 days. The reason given: “Greylisted”" in said(cast)
 
 
 def test_receiving_server_asks_to_try_again_later(cast: Cast) -> None:
@@ -172,6 +313,7 @@ def test_receiving_server_asks_to_try_again_later(cast: Cast) -> None:
     assert verdict(cast, "out@example.com") == Code.LATER
     words = said(cast, "out@example.com")
     assert "mx.outside.test asked" in words
+    assert leads(cast, "out@example.com") == f"{COM}/why/?address=out%40example.com"
     assert "Greylisted, try again" in words
 
 
@@ -181,6 +323,7 @@ def test_what_has_been_mended_is_not_the_matter(cast: Cast, tanaka: Account) -> 
     happened(cast, "refused", ago=5, relay="", **ours("full", what=TANAKA))
     assert verdict(cast) == Code.SOME_REFUSED
     assert "works now" in said(cast)
+    assert leads(cast) == f"{COM}/map/?address=tanaka%40example.com"
     happened(cast, "delivered")
     assert "Mail arrives, last at" in said(cast)
 
@@ -196,6 +339,52 @@ def test_last_delivery_is_found_behind_many_others(cast: Cast, tanaka: Account) 
     for _number in range(LOOKED_AT):
         happened(cast, "delivered", side="from", other="x@outside.test")
     assert verdict(cast) == Code.FINE
+
+
+def test_many_sent_messages_hide_no_refused_one(cast: Cast, tanaka: Account) -> None:
+    refused = happened(cast, "refused", ago=60, relay="", code="5.7.1", reason="Access denied")
+    for _number in range(LOOKED_AT):
+        happened(cast, "delivered", side="from", other="x@outside.test")
+    assert verdict(cast) == Code.REFUSED
+    shown = diagnose(cast.com, TANAKA).events
+    assert (len(shown), shown[-1]) == (SHOWN, refused)
+
+
+def test_last_delivery_is_found_behind_thousands(cast: Cast, tanaka: Account) -> None:
+    happened(cast, "delivered", ago=600)
+    MailEvent.objects.bulk_create(
+        MailEvent(domain=cast.com, address=TANAKA, side=side, kind="refused", code="5.1.1", at=ago)
+        for side in ("to", "from")
+        for ago in [now() - timedelta(minutes=500)] * 2100
+    )
+    found = diagnose(cast.com, TANAKA).verdict
+    assert found.delivered_at
+    assert now() - found.delivered_at > timedelta(minutes=590)
+
+
+def test_one_of_two_destinations_that_is_always_put_off(cast: Cast, tanaka: Account) -> None:
+    factories.make_forward(cast.com, "two", TANAKA, "x@outside.test")
+    factories.settle()
+    for ago in (30, 20, 10):
+        happened(
+            cast, "deferred", "two@example.com", ago=ago, onward="x@outside.test",
+            relay="mx.outside.test", code="4.7.1", reason="Not now",
+        )  # fmt: skip
+        happened(cast, "delivered", "two@example.com", ago=ago - 5, onward=TANAKA)
+    assert verdict(cast, "two@example.com") == Code.SOME_LATER
+    assert "but a message to x@outside.test was put off" in said(cast, "two@example.com")
+    assert leads(cast, "two@example.com") == f"{COM}/why/?address=two%40example.com"
+    happened(cast, "delivered", "two@example.com", ago=2, onward="x@outside.test")
+    happened(cast, "delivered", "two@example.com", onward=TANAKA)
+    assert verdict(cast, "two@example.com") == Code.FINE
+
+
+def test_one_of_those_written_to_who_is_always_put_off(cast: Cast, tanaka: Account) -> None:
+    happened(cast, "deferred", side="from", ago=5, other="slow@outside.test", code="4.7.1")
+    happened(cast, "delivered", side="from", ago=4, other="x@outside.test")
+    happened(cast, "delivered")
+    assert verdict(cast) == Code.SOME_LATER
+    assert "slow@outside.test" in said(cast)
 
 
 def test_what_happened_past_another_customer_s_forward_stays_his(cast: Cast) -> None:

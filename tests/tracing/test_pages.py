@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.test import Client
-from django.utils.timezone import now
+from django.utils import translation
+from django.utils.formats import date_format
+from django.utils.timezone import localtime, now
 
 from tests import factories
 from tests.conftest import Cast, logged_in
-from tracing.models import EventReport, MailEvent
+from tracing.models import KEPT, EventReport, MailEvent
 
 pytestmark = pytest.mark.django_db
 WHY = "/domains/example.com/why/"
@@ -62,7 +65,7 @@ def test_map_of_an_address_of_another_domain_of_hers(cast: Cast, sakura: Client)
 def test_reasons_are_shown_as_text(cast: Cast, sakura: Client) -> None:
     factories.make_account(cast.com, "tanaka")
     factories.settle()
-    EventReport.objects.create(server=cast.server, collected_at=now())
+    EventReport.objects.create(server=cast.server, known_since=now() - KEPT, known_until=now())
     MailEvent.objects.create(
         domain=cast.com, address="tanaka@example.com", side="from", kind="bounced", at=now(),
         other="x@outside.test", relay="mx.outside.test", code="5.7.1",
@@ -76,8 +79,31 @@ def test_reasons_are_shown_as_text(cast: Cast, sakura: Client) -> None:
 
 
 def test_late_report_is_said(cast: Cast, sakura: Client) -> None:
-    EventReport.objects.create(server=cast.server, collected_at=now() - timedelta(minutes=6))
-    assert "are missing here" in sakura.get(WHY, {"address": "example"}).text
+    until = now() - timedelta(minutes=6)
+    EventReport.objects.create(server=cast.server, known_since=now() - KEPT, known_until=until)
+    page = sakura.get(WHY, {"address": "example"}).text
+    assert "are missing here" in page
+    assert "has not told of messages since" in page
+    assert "Nothing is in the way" not in page
+
+
+def test_page_says_of_when_it_is_and_since_when(cast: Cast, sakura: Client) -> None:
+    since, until = now() - timedelta(days=3), now() - timedelta(minutes=4)
+    EventReport.objects.create(server=cast.server, known_since=since, known_until=until)
+    page = sakura.get(WHY, {"address": "example"}).text
+    with translation.override("en"):
+        assert f"As of {date_format(localtime(until), 'TIME_FORMAT')}; kept" in page
+        began = date_format(localtime(since), "SHORT_DATETIME_FORMAT")
+    assert f"none has come since {began}" in page
+    assert f"Nothing was delivered or refused since {began}" in page
+
+
+def test_button_of_an_unknown_name_leads_to_adding_it(cast: Cast, sakura: Client) -> None:
+    page = sakura.get(WHY, {"address": "nobody"}).text
+    [url] = re.findall(r'<a class="button" href="([^"]+)"', page)
+    assert url == "/domains/example.com/forwarding/?local_part=nobody#add-forward"
+    form = sakura.get(url).text.partition('id="add-forward"')[2]
+    assert 'name="local_part" value="nobody"' in form
 
 
 def test_lists_lead_to_the_map(cast: Cast, sakura: Client) -> None:

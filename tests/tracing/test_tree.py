@@ -77,7 +77,7 @@ def test_circle_ends_where_it_closes(cast: Cast) -> None:
     # No edit may close one; rows of an earlier time, or by hand, may.
     Destination.objects.create(forwarding=b, address="a@example.com", position=1)
     tree = tree_of(cast.com, "a@example.com")
-    assert tree.loops
+    assert tree.circle
     assert drawn(tree.root) == (
         "a@example.com",
         ("b@example.com", "x@outside.example", "a@example.com"),
@@ -168,6 +168,15 @@ def test_wide_tree_is_cut(cast: Cast) -> None:
     nodes = tree_of(cast.com, "f0.0@example.com").nodes()
     assert len(nodes) <= MOST
     assert any(node.more for node in nodes)
+
+
+def test_places_past_the_cut_are_known(cast: Cast) -> None:
+    members = [f"m{number}@outside.example" for number in range(MOST)]
+    factories.make_list(cast.com, "club", *members, "nobody@example.com")
+    tree = tree_of(cast.com, "club@example.com")
+    assert [place.address for place in tree.places if place.dead] == ["nobody@example.com"]
+    assert "nobody@example.com" not in {node.address for node in tree.nodes()}
+    assert len(tree.places) == MOST + 2
 
 
 def test_ten_steps_take_few_queries(cast: Cast) -> None:

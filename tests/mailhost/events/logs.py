@@ -57,6 +57,11 @@ def queued(sender: str, queue_id: str = "4jbbSD6XWzzKL1K") -> str:
     return f"{HEAD}qmgr[7]: {queue_id}: from=<{sender}>, size=318, nrcpt=1 (queue active)"
 
 
+def expired(sender: str, queue_id: str = "4jbbSD6XWzzKL1K") -> str:
+    """Return a line of qmgr's when it gives a message back that waited too long."""
+    return f"{HEAD}qmgr[7]: {queue_id}: from=<{sender}>, status=expired, returned to sender"
+
+
 def removed(queue_id: str = "4jbbSD6XWzzKL1K") -> str:
     """Return a line of qmgr's when it is done with a message."""
     return f"{HEAD}qmgr[7]: {queue_id}: removed"

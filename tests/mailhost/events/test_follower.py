@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import random
 import shutil
+import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +47,9 @@ def test_lines_are_read_as_they_come(log: Log) -> None:
 
 def test_first_start_begins_at_the_end(log: Log) -> None:
     """What was before has no year, and may be of long ago."""
+    # As `init` makes it, however long before.
+    EventDatabase(log.paths.events_db).begin(1_000)
+    began = time.time()
     log.write(to("before"))
     log.write(to("half")[:40], end="")
     with log.follower() as reader:
@@ -50,6 +57,7 @@ def test_first_start_begins_at_the_end(log: Log) -> None:
         log.write(to("half")[40:], to("after"))
         catch_up(reader)
     assert log.recipients() == ["half", "after"]
+    assert reading.read(log.paths.root).since >= began
 
 
 def test_half_a_line_is_waited_for(log: Log) -> None:
@@ -186,8 +194,10 @@ def test_log_that_is_gone_is_no_trouble(log: Log) -> None:
     log.file.unlink()
     log.follow()
     log.write(to("b", "4jbbB"))
+    began = time.time()
     log.follow()
     assert log.recipients() == ["a", "b"]
+    assert reading.read(log.paths.root).since >= began
 
 
 def test_endless_line_is_passed_over(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,6 +217,91 @@ def test_beginning_is_remembered_as_far_as_it_was_read(log: Log) -> None:
     assert position
     assert position.head == log.file.read_bytes()[: logfiles.HEAD]
     assert position.offset == log.file.stat().st_size
+
+
+@pytest.fixture
+def _each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the follower note each time that it knows all."""
+    monkeypatch.setattr(follower, "ALIVE", 0.0)
+
+
+@pytest.mark.usefixtures("_each_time")
+def test_daemon_s_look_at_the_end_is_told_and_not_the_reader_s(log: Log) -> None:
+    began = time.time()
+    with log.follower() as reader:
+        news = reading.read(log.paths.root)
+        assert (news.alive_at, abs(news.since - began) < 60) == (0, True)
+        catch_up(reader)
+        # Postfix has written no log yet: whether there was mail is not known.
+        assert reading.read(log.paths.root).alive_at == 0
+        log.write(to("a"))
+        catch_up(reader)
+    first = reading.read(log.paths.root)
+    assert began <= first.alive_at <= time.time()
+    assert reading.read(log.paths.root).alive_at == first.alive_at
+    log.follow()
+    again = reading.read(log.paths.root)
+    assert again.alive_at > first.alive_at
+    assert again.since == first.since
+
+
+@pytest.mark.usefixtures("_each_time")
+def test_rest_that_is_not_read_yet_is_not_claimed_to_be_known(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with log.follower() as reader:
+        log.write(to("a"), to("b"))
+        monkeypatch.setattr(follower, "CHUNK", len(to("a")) + 1)
+        reader.turn()
+        assert log.recipients() == ["a"]
+        assert reading.read(log.paths.root).alive_at == 0
+        catch_up(reader)
+        known = reading.read(log.paths.root).alive_at
+        assert known > 0
+        # Renamed, with the new log not there yet.
+        log.file.rename(log.file.with_name("postfix.log.1"))
+        catch_up(reader)
+        assert reading.read(log.paths.root).alive_at == known
+
+
+def test_file_of_before_says_since_when_it_knows(log: Log) -> None:
+    db = EventDatabase(log.paths.events_db)
+    db.keep([event(at=5_000), event(at=6_000)], Position(1, b"", 0), {}, [], 0)
+    db._db.execute("DROP TABLE alive")
+    db.close()
+    EventDatabase(log.paths.events_db).close()
+    assert reading.read(log.paths.root).since == 5_000
+
+
+def damage(packed: bytes) -> bytes:
+    """Return a compressed file whose second half is no compressed data."""
+    return packed[: len(packed) // 2] + b"\xff" * (len(packed) // 2)
+
+
+@pytest.mark.parametrize("harm", [damage, lambda packed: packed[:-20]], ids=["damaged", "cut"])
+def test_damaged_file_is_passed_over(log: Log, harm: Callable[[bytes], bytes]) -> None:
+    log.write(to("before"))
+    log.follow()
+    log.write(*(to(f"lost{random.random()}") for _line in range(1000)))
+    packed = harm(gzip.compress(log.file.read_bytes()))
+    log.file.unlink()
+    log.file.with_name("postfix.log.1.gz").write_bytes(packed)
+    log.write(to("after", "4jbbA"))
+    began = time.time()
+    log.follow()
+    assert log.recipients() == ["after"]
+    # Nobody is told that all is known of before.
+    assert reading.read(log.paths.root).since >= began
+
+
+def test_file_that_is_damaged_from_its_beginning_is_no_file_of_the_log(log: Log) -> None:
+    packed = bytearray(gzip.compress(to("x").encode() * 9))
+    packed[10:] = b"\xff" * 30
+    path = log.file.with_name("postfix.log.1.gz")
+    path.write_bytes(packed)
+    with pytest.raises(zlib.error):
+        gzip.decompress(packed)
+    assert logfiles.look(path) is None
 
 
 def test_old_events_are_forgotten_a_portion_at_a_time(

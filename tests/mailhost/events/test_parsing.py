@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailhost.events.parsing import MOST_REASON, Event, Parser, moment
+from mailhost.events.parsing import EXPIRED, MOST_REASON, Event, Parser, moment
 from tests.mailhost.events.logs import (
     HEAD,
     TANAKA,
     delivery,
+    expired,
     queued,
     refusal,
     removed,
@@ -105,6 +106,40 @@ def test_sender_is_known_while_the_message_is_in_the_queue() -> None:
 
 def test_notice_has_no_sender() -> None:
     assert parsed(queued(""), delivery())[0].sender == ""
+
+
+LATER = "deferred (host mx.outside.test[192.0.2.1] said: 451 4.7.1 Not now (in reply to X command))"
+
+
+def test_expired_message_bounces_for_those_who_were_put_off_last() -> None:
+    def put_off(name: str, status: str = LATER, dsn: str = "4.7.1") -> str:
+        relay = "mx.outside.test[192.0.2.1]:25"
+        return delivery(f"{name}@outside.test", status=status, dsn=dsn, relay=relay)
+
+    sender = "info@example.com"
+    events = parsed(
+        *(queued(sender), put_off("a"), put_off("b"), put_off("c")),
+        *(put_off("a", "sent (250 ok)", "2.0.0"), put_off("b"), put_off("b")),
+        *(put_off("c", "bounced (gone)", "5.1.1"), expired(sender), expired(sender)),
+    )
+    [back] = [event for event in events if event.code == EXPIRED]
+    assert (back.kind, back.recipient, back.sender) == ("bounced", "b@outside.test", sender)
+    assert (back.reason, back.relay) == ("Not now", "mx.outside.test")
+    assert events[-1] == back
+
+
+def test_expired_notice_and_forced_end_count_alike() -> None:
+    line = expired("").replace("=expired", "=force-expired")
+    assert parsed(queued(""), delivery(status=LATER, dsn="4.7.1"), line)[-1].kind == "bounced"
+
+
+def test_nobody_else_s_message_expires() -> None:
+    events = parsed(
+        *(queued("a@outside.test"), delivery(status=LATER, dsn="4.7.1")),
+        *(expired("a@outside.test", "4jbbOTHER"), removed(), expired("a@outside.test")),
+        queued("a@outside.test>, status=expired, returned to sender"),
+    )
+    assert [event.kind for event in events] == ["deferred"]
 
 
 def test_what_concerns_no_domain_here_is_passed_over() -> None:
