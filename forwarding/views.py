@@ -5,6 +5,7 @@ And the one page of mailing lists that is open to everybody, by which a member l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -28,10 +29,14 @@ from forwarding.forms import DestinationsForm, OpenForwardForm
 from forwarding.models import ForwardingAddress, MailingList
 from propagation.progress import before_farewell, clock, farewell, from_when
 
+# Given by plusmail.urls: why the auto-reply of the mailbox of this address is never sent, "" if it
+# is, or there is none.
+Silenced = Callable[[ForwardingAddress], str]
+
 
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
-def email_forwarding(request: HttpRequest, domain: Domain) -> HttpResponse:
+def email_forwarding(request: HttpRequest, domain: Domain, *, silenced: Silenced) -> HttpResponse:
     """List the domain's forwarding addresses, and add one; its name may come by the address."""
     name = request.GET.get("local_part", "")
     initial = {"keep_copy": True, "local_part": name} | typed.kept(request)
@@ -40,7 +45,10 @@ def email_forwarding(request: HttpRequest, domain: Domain) -> HttpResponse:
         if "another" in request.POST:
             form = form.with_more_boxes()
         elif form.is_valid() and form.save_new():
-            messages.success(request, _saved(form.cleaned_data["local_part"], domain))
+            local_part = form.cleaned_data["local_part"]
+            messages.success(request, _saved(local_part, domain))
+            if words := silenced(domain.forwarding_addresses.get(local_part=local_part)):
+                messages.warning(request, words)
             return redirect("email_forwarding", domain.name)
     listing = ListForm(request.GET)
     forwards = _listed(domain, listing)
@@ -72,10 +80,12 @@ def _listed(domain: Domain, listing: ListForm) -> Any:
 
 @in_domain
 @require_http_methods(["GET", "HEAD", "POST"])
-def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) -> HttpResponse:
+def change_forwarding(
+    request: HttpRequest, domain: Domain, forwarding_id: int, *, silenced: Silenced
+) -> HttpResponse:
     """Change where an address leads."""
     forwarding = _own(domain, forwarding_id)
-    has_mailbox = bool(accounts_by_address([forwarding.address]))
+    mailbox = accounts_by_address([forwarding.address]).get(forwarding.address)
     leads = [to for to in forwarding.leads_to() if to != forwarding.address]
     form = DestinationsForm(
         request.POST or None,
@@ -88,12 +98,15 @@ def change_forwarding(request: HttpRequest, domain: Domain, forwarding_id: int) 
             form = form.with_more_boxes()
         elif form.is_valid() and form.save(forwarding):
             messages.success(request, _saved(forwarding.local_part or "*", domain))
+            if words := silenced(forwarding):
+                messages.warning(request, words)
             return redirect("email_forwarding", domain.name)
     context = {
         "domain": domain,
         "forwarding": forwarding,
         "form": form,
-        "has_mailbox": has_mailbox,
+        "has_mailbox": mailbox,
+        "silenced": silenced(forwarding),
         "time": clock(domain.server),
     }
     status = 422 if form.errors else 200

@@ -6,6 +6,8 @@ the same rules.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
@@ -14,10 +16,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts import typed
+from accounts.models import Account
 from accounts.roles import in_mailbox
 from accounts.viewers import Right, Viewer
 from forwarding.forms import DestinationsForm
 from forwarding.models import ForwardingAddress
+from mailuser import standing
 from propagation.progress import clock, farewell, from_when, progress_of
 
 
@@ -37,14 +41,8 @@ def own_forwarding(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """Show where the mailbox's mail goes besides, and change it."""
     account = viewer.account
     assert account is not None  # noqa: S101 (in_mailbox lets nobody else in)
-    domain = viewer.domain
-    row = _row(viewer)
-    leads = [to for to in row.leads_to() if to != row.address] if row else []
-    initial = {"destination": leads or [""], "keep_copy": row.keeps_copy() if row else True}
-    form = OwnForm(
-        request.POST or None, initial=initial | typed.kept(request), domain=domain, by=viewer.by
-    )
-    status = 200
+    row = ForwardingAddress.objects.of_mailbox(account)
+    form = _form(request, viewer, row)
     if request.method == "POST":
         if "another" in request.POST:
             form = form.with_more_boxes()
@@ -52,31 +50,41 @@ def own_forwarding(request: HttpRequest, viewer: Viewer) -> HttpResponse:
             return _stop(request, viewer, row)
         elif form.is_valid() and (form.save(row) if row else form.save_at(account.name)):
             later = _("%(address)s will be forwarded like this from about %(time)s.")
-            key = f"address:{account.address}"
-            messages.success(request, from_when(domain.server, key, account, later))
+            said = from_when(viewer.domain.server, _key(account), account, later)
+            messages.success(request, said)
             return redirect("mailbox_forwarding")
-        status = 422 if form.errors else 200
-    key = f"address:{account.address}"
-    context = {
-        "viewer": viewer,
-        "domain": domain,
-        "account": account,
-        "form": form,
-        "row": row,
-        "progress": progress_of(domain.server_id, [key])[key],
-        "time": clock(domain.server),
-    }
+    context = _context(viewer, account, row) | {"form": form}
+    status = 422 if form.errors else 200
     return render(request, "mailuser/forwarding.html", context, status=status)
 
 
-def _row(viewer: Viewer) -> ForwardingAddress | None:
-    """Return the forwarding address of the mailbox's own name, unless it is being deleted."""
-    own = viewer.domain.forwarding_addresses.prefetch_related("destinations")
-    row: ForwardingAddress | None = own.filter(local_part=viewer.account.name).first()  # type: ignore[union-attr]
-    if row is None:
-        return None
-    row.domain = viewer.domain
-    return None if row.is_leaving() else row
+def _form(request: HttpRequest, viewer: Viewer, row: ForwardingAddress | None) -> OwnForm:
+    """Return the form with what was sent, or else what is so."""
+    leads = [to for to in row.leads_to() if to != row.address] if row else []
+    initial = {"destination": leads or [""], "keep_copy": row.keeps_copy() if row else True}
+    initial |= typed.kept(request)
+    return OwnForm(request.POST or None, initial=initial, domain=viewer.domain, by=viewer.by)
+
+
+def _context(viewer: Viewer, account: Account, row: ForwardingAddress | None) -> dict[str, Any]:
+    """Return what the page shows beside its form."""
+    key = _key(account)
+    progress = progress_of(account.server_id, [key])[key]
+    return {
+        "viewer": viewer,
+        "domain": viewer.domain,
+        "account": account,
+        "row": row,
+        "progress": progress,
+        "stage": standing.of_forwarding(row, progress),
+        "silenced": standing.silenced(row),
+        "time": clock(account.server),
+    }
+
+
+def _key(account: Account) -> str:
+    """Return the key of the record of the mailbox's own address."""
+    return f"address:{account.address}"
 
 
 def _stop(request: HttpRequest, viewer: Viewer, row: ForwardingAddress | None) -> HttpResponse:

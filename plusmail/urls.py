@@ -13,7 +13,7 @@ from clientsettings import pages as client_pages
 from clientsettings import views as clients
 from forwarding import list_pages, list_views, pages
 from forwarding import views as forwarding
-from mailuser import choosing, replying
+from mailuser import choosing, replying, standing
 from mailuser import forwarding as own_forwarding
 from mailuser import views as mailuser
 from orders import views as orders
@@ -35,6 +35,7 @@ from_others = {
     "more": orders.one_more,
 }
 from_lists = {"lists_among": list_pages.lists_among}
+from_mailuser = {"silenced": standing.silenced}
 from_panel = {"client_address": client_address}
 
 of_a_domain: list[URLPattern | URLResolver] = [
@@ -73,9 +74,14 @@ of_a_domain: list[URLPattern | URLResolver] = [
         from_panel,
         name="remote_download",
     ),
-    path("forwarding/", forwarding.email_forwarding, name="email_forwarding"),
+    path("forwarding/", forwarding.email_forwarding, from_mailuser, name="email_forwarding"),
     path("forwarding/catch-all/", forwarding.catch_all, name="catch_all"),
-    path("forwarding/<int:forwarding_id>/", forwarding.change_forwarding, name="change_forwarding"),
+    path(
+        "forwarding/<int:forwarding_id>/",
+        forwarding.change_forwarding,
+        from_mailuser,
+        name="change_forwarding",
+    ),
     path(
         "forwarding/<int:forwarding_id>/delete/",
         forwarding.delete_forwarding,

@@ -32,6 +32,15 @@ class ForwardingQuerySet(models.QuerySet["ForwardingAddress"]):
         """Return the addresses that name this one as a destination."""
         return self.filter(destinations__lowered=address.lower()).distinct()
 
+    def of_mailbox(self, account: Account) -> ForwardingAddress | None:
+        """Return the forwarding of a mailbox's own address, unless it is being deleted."""
+        own = self.filter(domain=account.domain_id, local_part=account.name)
+        row = own.prefetch_related("destinations").first()
+        if row is None:
+            return None
+        row.domain = account.domain
+        return None if row.is_leaving() else row
+
     def open(
         self,
         *,

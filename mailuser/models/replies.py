@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -11,13 +12,17 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Account
-from mailhost import records
+from mailhost import grammar, records
 from mailhost.records import MAX_REPLY_DAYS
 from propagation.models import Change, one_at_a_time
+
+#: Characters of a text.
+_MOST = 4000
 
 
 def reply_key(name: str) -> str:
@@ -28,10 +33,21 @@ def reply_key(name: str) -> str:
 class AutoReplyQuerySet(models.QuerySet["AutoReply"]):
     """Which auto-replies, and how one comes to be."""
 
-    def write(self, account: Account, *, by: Any = None, **values: Any) -> AutoReply:
+    def write(
+        self,
+        account: Account,
+        *,
+        on: bool,
+        subject: str,
+        text: str,
+        starts: date | None = None,
+        ends: date | None = None,
+        days: int = 7,
+        by: Any = None,
+    ) -> AutoReply:
         """Let the account answer so, or no more (`on`), from the change's due time.
 
-        `values` are the row's fields. Raises ValidationError in words for the customer.
+        Raises ValidationError in words for the customer.
         """
         with transaction.atomic():
             one_at_a_time()
@@ -41,8 +57,8 @@ class AutoReplyQuerySet(models.QuerySet["AutoReply"]):
             row = self.filter(account=account).first() or AutoReply(account=account)
             row.account = account
             before = row.record()
-            for name, value in values.items():
-                setattr(row, name, value)
+            row.on, row.subject, row.text = on, subject, text
+            row.starts, row.ends, row.days = starts, ends, days
             row.full_clean(validate_unique=False)
             row.save()
             after = row.record()
@@ -59,7 +75,7 @@ class AutoReply(models.Model):
     )
     on = models.BooleanField(gettext_lazy("switched on"), default=False)
     subject = models.CharField(gettext_lazy("subject"), max_length=200)
-    text = models.TextField(gettext_lazy("text"), max_length=4000)
+    text = models.TextField(gettext_lazy("text"), max_length=_MOST)
     starts = models.DateField(gettext_lazy("first day"), null=True, blank=True)
     ends = models.DateField(gettext_lazy("last day"), null=True, blank=True)
     days = models.PositiveSmallIntegerField(
@@ -90,6 +106,26 @@ class AutoReply(models.Model):
 
     def __str__(self) -> str:
         return str(self.account)
+
+    def clean(self) -> None:
+        """Bring subject and text into the form in which they are sent, or say what cannot be.
+
+        Whatever passes makes a record: the rules are the mail server's (`mailhost.grammar`).
+        """
+        self.subject = self.subject.strip()
+        # Lines without tabulators.
+        lines = self.text.replace("\r\n", "\n").replace("\r", "\n")
+        self.text = lines.expandtabs(4).rstrip()
+        errors = {
+            "subject": _of_characters(self.subject, grammar.check_subject),
+            "text": _of_characters(self.text, grammar.check_letter),
+            "starts": _of_day(self.starts),
+            "ends": _of_day(self.ends),
+        }
+        if self.starts and self.ends and self.ends < self.starts:
+            errors["ends"] = _("The last day is before the first.")
+        if found := {name: error for name, error in errors.items() if error}:
+            raise ValidationError(found)
 
     @property
     def key(self) -> str:
@@ -128,6 +164,27 @@ class AutoReply(models.Model):
             self.starts = date.fromisoformat(was.starts) if was.starts else None
             self.ends = date.fromisoformat(was.ends) if was.ends else None
         self.save()
+
+
+def _of_characters(text: str, check: Callable[[str], None]) -> str:
+    """Return why a text cannot be sent; "" if it can."""
+    if len(text) > _MOST:
+        return _("Use at most %(most)d characters.") % {"most": _MOST}
+    if not text:
+        return _("Please write something here.")
+    try:
+        check(text)
+    except grammar.GrammarError:
+        return _("There is a character in it that cannot be sent. Please type it anew here.")
+    return ""
+
+
+def _of_day(day: date | None) -> str:
+    """Return why an auto-reply can neither begin nor end on a day; "" if it can."""
+    if day is None or grammar.FIRST_DAY <= day <= grammar.LAST_DAY:
+        return ""
+    first, last = (date_format(one, "DATE_FORMAT") for one in (grammar.FIRST_DAY, grammar.LAST_DAY))
+    return _("Choose a day from %(first)s to %(last)s.") % {"first": first, "last": last}
 
 
 @receiver(pre_delete, sender=AutoReply)

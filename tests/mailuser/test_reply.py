@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from accounts.models import Account
 from forwarding.models import ForwardingAddress
 from mailhost import records
 from mailhost.records import AutoReply as Recorded
+from mailuser import standing
 from mailuser.models import AccountRights, AutoReply, DomainRights
 from mailuser.sessions import MailboxUser
 from mailuser.sources import replies
@@ -81,6 +84,9 @@ def test_saving_proposes_the_record_and_switching_off_takes_it_back(
         ("days", "31"),
         ("ends", "yesterday"),
         ("ends", "2026-12-01"),
+        ("starts", "1999-12-31"),
+        ("ends", "2100-01-01"),
+        ("ends", "9999-12-31"),
     ],
 )
 def test_bad_input_says_why_and_loses_nothing(user: Client, field: str, value: str) -> None:
@@ -88,7 +94,8 @@ def test_bad_input_says_why_and_loses_nothing(user: Client, field: str, value: s
         reverse("mailbox_auto_reply"), FORM | {"starts": "2026-12-28", field: value}
     )
     assert response.status_code == 422
-    assert response.context["form"].errors
+    assert set(response.context["form"].errors) == {field}
+    assert f'id="{field}-error"' in response.text
     if field != "text":
         assert "休みです。" in response.text
     assert not AutoReply.objects.exists()
@@ -106,6 +113,86 @@ def test_owner_sets_it_too_and_takes_it_back(tanaka: Account, sakura: Client) ->
     cancel(list(Change.objects.pending()))
     assert AutoReply.objects.get().text.startswith("休みです。")
     assert list(replies.records(tanaka.server)) == [AutoReply.objects.get().record()]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"subject": "a\u202eb"},
+        {"subject": "x" * 201},
+        {"text": "a\x00b"},
+        {"text": "x" * 4001},
+        {"text": " "},
+        {"starts": date(1999, 12, 31)},
+        {"ends": date(2100, 1, 1)},
+        {"starts": date(2026, 12, 2), "ends": date(2026, 12, 1)},
+        {"days": 31},
+    ],
+)
+def test_whoever_writes_it_hears_what_is_wrong(tanaka: Account, values: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"on": True, "subject": "a", "text": "b", **values}
+    with pytest.raises(ValidationError) as caught:
+        AutoReply.objects.write(tanaka, **fields)
+    assert set(caught.value.message_dict) <= set(values)
+    assert not AutoReply.objects.exists()
+
+
+TODAY = date(2026, 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("days", "pending", "live"),
+    [
+        ({}, ("Scheduled", ""), ("On", "")),
+        (
+            {"starts": "2026-12-05"},
+            ("Scheduled", "It answers from December 5."),
+            ("Scheduled", "It answers from December 5."),
+        ),
+        (
+            {"starts": "2026-12-01", "ends": "2027-01-04"},
+            ("Scheduled", "It answers until Jan. 4, 2027."),
+            ("On", "It answers until Jan. 4, 2027."),
+        ),
+        (
+            {"ends": "2026-12-02"},
+            ("Over", "Its last day, December 2, is past: it does not answer."),
+            ("Over", "Its last day, December 2, is past: it does not answer."),
+        ),
+    ],
+)
+def test_page_says_on_only_while_it_answers(
+    user: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    days: dict[str, str],
+    pending: tuple[str, str],
+    live: tuple[str, str],
+) -> None:
+    monkeypatch.setattr(standing, "localdate", lambda: TODAY)
+    assert standing_on(user) == "Off"
+    save(user, **days)
+    for word, sentence in (pending, live):
+        page = user.get(reverse("mailbox_auto_reply"))
+        assert standing_on(user) == word
+        assert page.context["days"] == sentence
+        assert sentence in page.text
+        factories.settle()
+
+
+def test_page_says_on_until_the_server_has_switched_it_off(user: Client) -> None:
+    save(user)
+    factories.settle()
+    save(user, on="")
+    assert standing_on(user) == "On"
+    factories.settle()
+    assert standing_on(user) == "Off"
+
+
+def standing_on(client: Client, page: str = "mailbox_auto_reply") -> str:
+    """Return the word by which a page says whether it is on."""
+    text = client.get(reverse(page)).text
+    word: str = re.findall(r'<section class="card"><p><span class="state \w+">([^<]+)<', text)[0]
+    return word
 
 
 def test_goes_with_the_account(tanaka: Account, user: Client) -> None:
@@ -188,6 +275,55 @@ def test_a_circle_is_refused_without_naming_whom_it_leads_over(
     assert response.status_code == 422
     assert "circle" in response.text
     assert "secret-team" not in response.text
+
+
+def test_forwarding_is_on_once_the_server_has_it(user: Client) -> None:
+    assert standing_on(user, "mailbox_forwarding") == "Off"
+    forward(user, "me@outside.test", keep_copy="on")
+    assert standing_on(user, "mailbox_forwarding") == "Scheduled"
+    factories.settle()
+    assert standing_on(user, "mailbox_forwarding") == "On"
+    forward(user, "", stop="1")
+    assert standing_on(user, "mailbox_forwarding") == "On"
+    factories.settle()
+    assert standing_on(user, "mailbox_forwarding") == "Off"
+
+
+NEVER_SENT = "never sent"
+
+
+def test_forwarding_past_the_mailbox_is_told_wherever_it_silences_the_reply(
+    tanaka: Account, user: Client, sakura: Client
+) -> None:
+    pages = [(user, reverse("mailbox_auto_reply")), (user, reverse("mailbox_forwarding"))]
+    pages.append((sakura, reverse("auto_reply", args=["example.com", tanaka.pk])))
+    save(user)
+    forward(user, "me@outside.test", keep_copy="on")
+    row = ForwardingAddress.objects.get()
+    pages.append((sakura, reverse("change_forwarding", args=["example.com", row.pk])))
+    factories.settle()
+    for client, path in pages:
+        assert NEVER_SENT not in client.get(path).text, path
+    forward(user, "me@outside.test")
+    for client, path in pages:
+        assert NEVER_SENT in client.get(path).text, path
+    assert standing_on(user) == "Does not answer"
+    save(user, on="")
+    for client, path in pages:
+        assert NEVER_SENT not in client.get(path).text, path
+
+
+def test_owner_who_forwards_past_an_auto_reply_is_told(
+    tanaka: Account, user: Client, sakura: Client
+) -> None:
+    save(user)
+    add = reverse("email_forwarding", args=["example.com"])
+    to = {"local_part": "tanaka", "destination": "me@outside.test"}
+    assert NEVER_SENT in sakura.post(add, to, follow=True).text
+    row = ForwardingAddress.objects.get()
+    change = reverse("change_forwarding", args=["example.com", row.pk])
+    assert NEVER_SENT not in sakura.post(change, to | {"keep_copy": "on"}, follow=True).text
+    assert NEVER_SENT in sakura.post(change, to, follow=True).text
 
 
 # Rights
