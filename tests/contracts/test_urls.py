@@ -36,6 +36,7 @@ METHODS = ["get", "post", "put", "patch", "delete", "head", "options"]
 FOR_EVERYBODY = {
     "home",
     "healthz",
+    "help",
     "help_mailbox",
     "help_sending",
     "help_remote_mail",
@@ -71,6 +72,7 @@ READ_ONLY = {
 # Of those for everybody, the ones that a stranger may see as well.
 WITHOUT_A_LOGIN = {
     "healthz",
+    "help",
     "help_mailbox",
     "help_sending",
     "help_remote_mail",
