@@ -67,11 +67,14 @@ def _not_for_mailbox_users(
     return guarded
 
 
-def for_viewer(*rights: Right) -> Callable[[ViewerView[P]], Callable[..., HttpResponseBase]]:
+def for_viewer(
+    right: Right, *more: Right
+) -> Callable[[ViewerView[P]], Callable[..., HttpResponseBase]]:
     """Give a view the one it is for: the owner of the domain that its address names, or, where
-    it names none, the user of a mailbox whom that owner has given all `rights`.
+    it names none, the user of a mailbox whom that owner has given all these rights.
 
-    A view so guarded has to keep to `viewer.account`; `of_account` does that by itself.
+    Right.LOGIN says that it is for every user who is logged in. A view so guarded has to keep to
+    `viewer.account`; `of_account` does that by itself.
     """
 
     def decorate(view: ViewerView[P]) -> Callable[..., HttpResponseBase]:
@@ -79,7 +82,7 @@ def for_viewer(*rights: Right) -> Callable[[ViewerView[P]], Callable[..., HttpRe
         def of_owner(request: HttpRequest, domain: Domain, /, **kwargs: Any) -> HttpResponseBase:
             return view(request, Viewer(domain, request.user), **kwargs)  # type: ignore[call-arg]
 
-        @in_mailbox(*rights)
+        @in_mailbox(right, *more)
         def of_user(request: HttpRequest, viewer: Viewer, /, **kwargs: Any) -> HttpResponseBase:
             return view(request, viewer, **kwargs)  # type: ignore[call-arg]
 
@@ -92,13 +95,15 @@ def for_viewer(*rights: Right) -> Callable[[ViewerView[P]], Callable[..., HttpRe
     return decorate
 
 
-def of_account(*rights: Right) -> Callable[[AccountView[P]], Callable[..., HttpResponseBase]]:
+def of_account(
+    right: Right, *more: Right
+) -> Callable[[AccountView[P]], Callable[..., HttpResponseBase]]:
     """Give a view who it is for, and the account: the owner's whose id the address has, or the one
     that is the mailbox's user's; see `for_viewer`.
     """
 
     def decorate(view: AccountView[P]) -> Callable[..., HttpResponseBase]:
-        @for_viewer(*rights)
+        @for_viewer(right, *more)
         def found(
             request: HttpRequest, viewer: Viewer, /, account_id: Any = None, **kwargs: Any
         ) -> HttpResponseBase:
@@ -114,7 +119,9 @@ def of_account(*rights: Right) -> Callable[[AccountView[P]], Callable[..., HttpR
     return decorate
 
 
-def in_mailbox(*rights: Right) -> Callable[[ViewerView[P]], Callable[..., HttpResponseBase]]:
+def in_mailbox(
+    right: Right, *more: Right
+) -> Callable[[ViewerView[P]], Callable[..., HttpResponseBase]]:
     """Give a view the user of a mailbox who has logged in and has these rights.
 
     Strangers are led to the login, all other logins find nothing.
@@ -131,7 +138,7 @@ def in_mailbox(*rights: Right) -> Callable[[ViewerView[P]], Callable[..., HttpRe
                 if request.user.is_authenticated:
                     raise Http404
                 return redirect_to_login(request.get_full_path())
-            if not all(map(user.may, rights)):
+            if not all(map(user.may, (right, *more))):
                 raise PermissionDenied
             return view(request, Viewer(user.account.domain, user, user), *args, **kwargs)
 

@@ -46,11 +46,6 @@ class MailboxUser:
         """Say whether the domain's owner lets him do it."""
         return self.rights.allow(right)
 
-    @property
-    def allowed(self) -> dict[str, bool]:
-        """What he may do, by the names of the rights; for templates."""
-        return {right.value: self.may(right) for right in Right}
-
     def is_leaving(self) -> bool:
         """Say whether the account is being deleted."""
         return bool(Change.objects.leaving(self.account.server, [self.account.key]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -13,6 +14,7 @@ from accounts.languages import remember
 from accounts.roles import in_mailbox
 from accounts.viewers import Right, Viewer, mailbox_user
 from accounts.views import PanelLoginView
+from history.models import Entry
 from mailuser import sessions
 from mailuser.forms import PanelLoginForm
 from mailuser.sessions import MailboxUser
@@ -41,6 +43,9 @@ class LoginView(PanelLoginView):
             return super().form_valid(form)
         wanted, home = self.get_redirect_url(), reverse("mailbox_home")
         sessions.log_in(self.request, user)
+        with transaction.atomic():
+            address, domain = user.account.address, user.account.domain.name
+            Entry.objects.note("mailbox.login", subject=address, domain=domain)
         response = redirect(wanted if wanted.startswith(home) else home)
         if language := user.language:
             remember(response, language)
@@ -62,7 +67,6 @@ def mailbox_home(
         "viewer": viewer,
         "domain": domain,
         "account": account,
-        "allowed": {right.value: viewer.may(right) for right in Right},
         "progress": progress_of(account.server_id, [account.key])[account.key],
         "fill": fill.fill_of(usage) if usage else None,
         "usage": usage,

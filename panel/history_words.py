@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import Account, Plan
 from accounts.names import readable_address
+from accounts.viewers import Right
 from history.models import Entry
 from quota.words import bytes_of, number
 
@@ -18,6 +19,7 @@ _DONE: dict[str, Any] = {
     "mailbox.add": gettext_lazy("Account added"),
     "mailbox.change": gettext_lazy("Account changed"),
     "mailbox.remove": gettext_lazy("Account deleted"),
+    "mailbox.login": gettext_lazy("Mailbox user logged in"),
     "mailbox.undo": gettext_lazy("Change of the account taken back"),
     "address.add": gettext_lazy("Forwarding added"),
     "address.change": gettext_lazy("Forwarding changed"),
@@ -40,6 +42,7 @@ _DONE: dict[str, Any] = {
     "reply.add": gettext_lazy("Auto-reply switched on"),
     "reply.change": gettext_lazy("Auto-reply changed"),
     "reply.remove": gettext_lazy("Auto-reply switched off"),
+    "reply.draft": gettext_lazy("Text of the auto-reply changed, which is off"),
     "reply.undo": gettext_lazy("Change of the auto-reply taken back"),
     "rights.domain": gettext_lazy("What users of mailboxes may do was changed"),
     "rights.mailbox": gettext_lazy("What the mailbox's user may do was changed"),
@@ -168,6 +171,19 @@ def _of_order(values: dict[str, Any]) -> list[str]:
     return [_("Messages larger by %(size)s") % size]
 
 
+def _of_rights(values: dict[str, Any]) -> list[str]:
+    found = [_("as for the whole domain")] if values.get("usual") else []
+    for text, key in ((_("allowed: %(rights)s"), "more"), (_("forbidden: %(rights)s"), "fewer")):
+        if names := values.get(key):
+            found.append(text % {"rights": ", ".join(map(_right, names))})
+    return found
+
+
+def _right(name: str) -> str:
+    """Return what a right is called; one that there is no longer by its name."""
+    return str(Right(name).label) if name in Right.values else name
+
+
 _MORE: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "mailbox": _of_mailbox,
     "address": _of_address,
@@ -175,4 +191,5 @@ _MORE: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "domain": _of_domain,
     "csv": _of_file,
     "order": _of_order,
+    "rights": _of_rights,
 }

@@ -91,7 +91,7 @@ def of_account(
 
     The account is looked for before anything is said about the method.
     """
-    rights = [Right.MAIL, Right.DELETE] if to_delete else [Right.MAIL]
+    more = [Right.DELETE] if to_delete else []
 
     def decorate(
         view: Callable[Concatenate[Visit, P], HttpResponseBase],
@@ -120,7 +120,7 @@ def of_account(
                 messages.warning(request, said)
                 return visit.to_list()
 
-        return wraps(view)(roles.of_account(*rights)(guarded))
+        return wraps(view)(roles.of_account(Right.MAIL, *more)(guarded))
 
     return decorate
 

@@ -252,6 +252,21 @@ class MailServer:
             refused = client.sendmail("friend@outside.test", recipients, message(text=text))
         assert not refused
 
+    def write(self, to: str, sender: str, **headers: str) -> None:
+        """Send a message from outside to the address that stands in it, as people do.
+
+        `headers` come besides, or instead; "_" stands for "-". `sender` "<>..." has no envelope's.
+        """
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = sender, to, "question"
+        for name, value in headers.items():
+            del mail[name]
+            mail[name.replace("_", "-")] = value
+        mail.set_content("How are you?")
+        with self.smtp() as client:
+            envelope = "" if sender.startswith("<>") else sender
+            assert not client.sendmail(envelope, [to], mail.as_bytes())
+
     # As the holder of a mailbox
 
     def pop3(self, login: str, password: str = PASSWORD, source: str = "") -> poplib.POP3:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Account
+from history.models import Entry
 from mailhost import grammar, records
 from mailhost.records import MAX_REPLY_DAYS
 from propagation.models import Change, one_at_a_time
@@ -56,7 +57,7 @@ class AutoReplyQuerySet(models.QuerySet["AutoReply"]):
             account.refuse_if_leaving()
             row = self.filter(account=account).first() or AutoReply(account=account)
             row.account = account
-            before = row.record()
+            before, said = row.record(), row.said()
             row.on, row.subject, row.text = on, subject, text
             row.starts, row.ends, row.days = starts, ends, days
             row.full_clean(validate_unique=False)
@@ -64,6 +65,10 @@ class AutoReplyQuerySet(models.QuerySet["AutoReply"]):
             after = row.record()
             if before != after:
                 row.propose(before, after, by=by)
+            elif after is None and row.said() != said:
+                # No server is told, so no change tells the history.
+                address, domain = account.address, account.domain.name
+                Entry.objects.note("reply.draft", subject=address, domain=domain, by=by)
         return row
 
 
@@ -131,6 +136,10 @@ class AutoReply(models.Model):
     def key(self) -> str:
         """The key of the record."""
         return reply_key(self.account.name)
+
+    def said(self) -> tuple[Any, ...]:
+        """Return what is answered and when, switched on or off."""
+        return self.subject, self.text, self.starts, self.ends, self.days
 
     def record(self) -> records.AutoReply | None:
         """Return what the mail server holds; None while it is switched off."""

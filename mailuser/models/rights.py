@@ -68,11 +68,13 @@ class DomainRights(Rights):
         return str(self.domain)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Keep it, and write into the domain's history that it was chosen."""
+        """Keep it, and write into the domain's history what it changes."""
         with transaction.atomic():
+            was = rights_in(self.domain_id)
             super().save(*args, **kwargs)
-            name = self.domain.name
-            Entry.objects.note("rights.domain", subject=name, domain=name)
+            if values := differences(was, self):
+                name = self.domain.name
+                Entry.objects.note("rights.domain", subject=name, domain=name, values=values)
 
 
 class AccountRights(Rights):
@@ -91,20 +93,24 @@ class AccountRights(Rights):
         return str(self.account)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Keep it, and write into the domain's history that it was chosen."""
+        """Keep it, and write into the domain's history what it changes."""
         with transaction.atomic():
+            was = rights_of(self.account)
             super().save(*args, **kwargs)
-            self._note()
+            values = differences(was, self)
+            if values or not isinstance(was, AccountRights):
+                self._note(values)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Let the domain's choice count again; told likewise."""
         with transaction.atomic():
-            self._note()
+            usual = rights_in(self.account.domain_id)
+            self._note(differences(self, usual) | {"usual": True})
             return super().delete(*args, **kwargs)
 
-    def _note(self) -> None:
-        account = self.account
-        Entry.objects.note("rights.mailbox", subject=account.address, domain=account.domain.name)
+    def _note(self, values: dict[str, Any]) -> None:
+        address, domain = self.account.address, self.account.domain.name
+        Entry.objects.note("rights.mailbox", subject=address, domain=domain, values=values)
 
 
 class Preference(models.Model):
@@ -121,6 +127,14 @@ class Preference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account}: {self.language}"
+
+
+def differences(was: Rights, becomes: Rights) -> dict[str, Any]:
+    """Return for the history which rights are given and which are taken, each if any."""
+    before, after = was.given(), becomes.given()
+    more = [name for name in after if after[name] and not before[name]]
+    fewer = [name for name in after if before[name] and not after[name]]
+    return {key: names for key, names in (("more", more), ("fewer", fewer)) if names}
 
 
 def rights_of(account: Account) -> Rights:

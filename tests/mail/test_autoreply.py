@@ -6,7 +6,6 @@ import smtplib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
-from email.message import EmailMessage
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -43,19 +42,6 @@ def reply_of(box: Mailbox, **fields: object) -> AutoReply:
     return AutoReply(box.name, box.domain, box.mailbox_id, **values)  # type: ignore[arg-type]
 
 
-def send(site: Site, to: str, sender: str, **headers: str) -> None:
-    """Send a message from outside, to the address that stands in it."""
-    mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = sender, to, "question"
-    for name, value in headers.items():
-        del mail[name]
-        mail[name.replace("_", "-")] = value
-    mail.set_content("How are you?")
-    envelope = "" if sender.startswith("<>") else sender
-    with site.server.smtp() as client:
-        assert not client.sendmail(envelope, [to], mail.as_bytes())
-
-
 def answers(site: Site, to: str) -> list[bytes]:
     """Return what came to somebody outside."""
     return [content for _, rcpt, content in site.server.outside.taken if to in rcpt]
@@ -65,7 +51,7 @@ def settled(site: Site, sender: str) -> None:
     """Wait until all that was sent before has been answered or not: by an answer sent after it."""
     box = site.mailbox(f"probe{len(site.changes)}{sender.partition('@')[0]}"[:20])
     assert applied(site.put(box, reply_of(box, text="probe")))
-    send(site, box.address, sender)
+    site.server.write(box.address, sender)
     assert site.server.outside.got(sender, "probe")
 
 
@@ -75,9 +61,9 @@ def test_answers_each_sender_once_and_to_its_own_addresses(site: Site) -> None:
     reply = reply_of(box, subject="不在のお知らせ", text=HOSTILE, days=7)
     assert applied(site.put(box, info, reply))
     for to in (box.address, box.address, info.address):
-        send(site, to, "anna@outside.test")
+        site.server.write(to, "anna@outside.test")
     assert site.server.outside.got("anna@outside.test", "Auto-Submitted")
-    send(site, info.address, "bert@outside.test")
+    site.server.write(info.address, "bert@outside.test")
     assert site.server.outside.got("bert@outside.test", "Auto-Submitted")
     settled(site, "anna@outside.test")
     [answer, _probe] = answers(site, "anna@outside.test")
@@ -111,16 +97,16 @@ def test_what_no_person_wrote_and_what_goes_to_others_gets_no_answer(site: Site)
         {"To": "somebody@outside.test"},
     ]
     for number, headers in enumerate(machines):
-        send(site, box.address, f"machine{number}@outside.test", **headers)
+        site.server.write(box.address, f"machine{number}@outside.test", **headers)
     for sender in ("mailer-daemon@outside.test", "owner-club@outside.test"):
-        send(site, box.address, sender)
-    send(site, box.address, "<>nobody@outside.test")
+        site.server.write(box.address, sender)
+    site.server.write(box.address, "<>nobody@outside.test")
     assert wait_for(lambda: len(site.server.messages(box.name)) == len(machines) + 3)
     settled(site, "carla@outside.test")
     went = {to for _, rcpt, content in site.server.outside.taken for to in rcpt if content}
     assert not {to for to in went if "machine" in to or "owner" in to or "daemon" in to}
     assert "nobody@outside.test" not in went
-    send(site, box.address, "machine0@outside.test", Auto_Submitted="no")
+    site.server.write(box.address, "machine0@outside.test", Auto_Submitted="no")
     assert site.server.outside.got("machine0@outside.test", "I am away.")
 
 
@@ -136,7 +122,7 @@ def test_counts_only_between_its_days_and_from_the_server_told(site: Site) -> No
     boxes = (early, late, now)
     assert applied(site.put(*boxes, *(reply_of(box, **days[box.name]) for box in boxes)))
     for box in boxes:
-        send(site, box.address, "dora@outside.test")
+        site.server.write(box.address, "dora@outside.test")
     assert site.server.outside.got("dora@outside.test", "I am away.")
     assert wait_for(lambda: all(site.server.messages(box.name) for box in boxes))
     settled(site, "dora@outside.test")
@@ -193,7 +179,7 @@ def test_its_port_takes_null_senders_alone_and_opens_no_way_to_send(site: Site) 
         assert code == 554
     box = site.mailbox("opens")
     assert applied(site.put(box, reply_of(box)))
-    send(site, box.address, "emil@outside.test")
+    site.server.write(box.address, "emil@outside.test")
     assert site.server.outside.got("emil@outside.test", "I am away.")
     with site.server.smtp() as client:
         client.mail(box.address)

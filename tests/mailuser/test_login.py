@@ -9,6 +9,8 @@ from django.urls import reverse
 
 from accounts import passwords
 from accounts.models import Account, User
+from history.acting import Hand
+from history.models import Entry
 from mailuser.backends import TRIED
 from mailuser.models import AccountRights, DomainRights
 from tests import factories
@@ -69,6 +71,19 @@ def test_logs_in_by_address_or_by_a_name_that_is_his_alone(tanaka: Account, name
     assert client.get(reverse("login")).headers["Location"] == HOME
     client.post(reverse("logout"))
     assert client.get(HOME).status_code == 302
+
+
+def test_history_tells_the_owner_of_his_logins(tanaka: Account) -> None:
+    client = browser()
+    login(client, "tanaka", "wrong-wrong-wrong")
+    login(client, "tanaka")
+    entry = Entry.objects.get(area="mailbox", what="login")
+    assert (entry.domain, entry.subject) == ("example.com", "tanaka@example.com")
+    assert (entry.hand, entry.actor, entry.address) == (
+        Hand.MAILBOX,
+        "tanaka@example.com",
+        "127.0.0.1",
+    )
 
 
 def test_is_led_only_to_pages_of_his_own(tanaka: Account) -> None:

@@ -9,15 +9,20 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 
+from accounts import roles
 from accounts.models import Account
+from accounts.viewers import Right
 from forwarding.models import ForwardingAddress
+from history.models import Entry
 from mailhost import records
 from mailhost.records import AutoReply as Recorded
 from mailuser import standing
 from mailuser.models import AccountRights, AutoReply, DomainRights
 from mailuser.sessions import MailboxUser
 from mailuser.sources import replies
+from panel.history_words import words
 from propagation.cancel import cancel
 from propagation.models import Change
 from remotemail.models import Action, MailAccess
@@ -341,6 +346,50 @@ def test_owner_chooses_for_all_and_for_one(cast: Cast, tanaka: Account, sakura: 
     assert sakura.post(one, {"usual": "1"}).status_code == 302
     assert client.get(reverse("mailbox_archives")).status_code == 403
     assert "tanaka" not in sakura.get(all_of_them).text
+
+
+def told(kind: str) -> list[str]:
+    """Return what the history says of this kind of thing, the oldest first."""
+    area, _dot, what = kind.partition(".")
+    entries = Entry.objects.filter(area=area, what=what).order_by("pk")
+    with translation.override("en"):
+        return [f"{entry.get_hand_display()}: {words(entry)}" for entry in entries]
+
+
+def test_history_says_what_the_owner_allows_and_forbids(
+    cast: Cast, tanaka: Account, sakura: Client
+) -> None:
+    everything = dict.fromkeys([right.value for right in Right], "on")
+    all_of_them = reverse("mailbox_rights", args=["example.com"])
+    one = reverse("account_rights", args=["example.com", tanaka.pk])
+    for form in ({}, {"forward": ""}, {"forward": ""}, {}):
+        sakura.post(all_of_them, everything | form)
+    begin = "Customer: What users of mailboxes may do was changed: "
+    assert told("rights.domain") == [
+        f"{begin}forbidden: forward his mail",
+        f"{begin}allowed: forward his mail",
+    ]
+    for form in ({}, {"reply": ""}, {"reply": ""}, {"usual": "1"}, {"usual": "1"}):
+        sakura.post(one, everything | form)
+    begin = "Customer: What the mailbox's user may do was changed"
+    assert told("rights.mailbox") == [
+        begin,
+        f"{begin}: forbidden: set up an auto-reply",
+        f"{begin}: as for the whole domain; allowed: set up an auto-reply",
+    ]
+
+
+def test_history_tells_of_a_text_that_is_edited_while_it_is_off(user: Client) -> None:
+    draft = {"on": "", "text": "Later."}
+    for form in (draft, draft, draft | {"days": "4"}, FORM):
+        save(user, **form)
+    assert told("reply.draft") == ["Mailbox user: Text of the auto-reply changed, which is off"] * 2
+
+
+def test_no_page_of_a_mailboxs_user_is_without_a_right() -> None:
+    for guard in (roles.for_viewer, roles.of_account, roles.in_mailbox):
+        with pytest.raises(TypeError):
+            guard()  # type: ignore[call-arg]
 
 
 def test_who_sees_nothing_deletes_nothing(tanaka: Account, sakura: Client) -> None:

@@ -20,6 +20,7 @@ from forwarding import assistant, removal
 from mailhost.host import Host
 from mailhost.instance import missing_programs
 from mailhost.records import Address, Entry, Record, record_from
+from mailuser.models import AutoReply
 from orders.models import Option, OptionKind, Order
 from propagation import health, reconcile
 from propagation.apply import Report, apply_due
@@ -159,6 +160,24 @@ def test_deleted_account_is_refused_and_comes_back_with_its_mail(site: Site) -> 
     assert site.running.got("tanaka", "keep this")
     assert site.running.rcpt("sales@example.com")[0] == 250
     assert not DeletedAccount.objects.exists()
+
+
+def test_auto_reply_of_the_panel_answers(site: Site) -> None:
+    account = site.account("tanaka")
+    sender = "anna@outside.test"
+    AutoReply.objects.write(account, on=True, subject="Away", text="Back on Monday.")
+    assert site.apply() == Report(applied=1)
+    assert reconcile.compare(site.row) == ([], [])
+    site.running.write(account.address, sender)
+    assert site.running.outside.got(sender, "Back on Monday.")
+    AutoReply.objects.write(account, on=True, subject="Away", text="Back in May.", days=3)
+    site.apply()
+    site.running.write(account.address, sender)
+    assert site.running.outside.got(sender, "Back in May."), "another text is another answer"
+    AutoReply.objects.write(account, on=False, subject="Away", text="Back in May.")
+    assert site.apply() == Report(applied=1)
+    assert not site.running.host.paths.reply(account.pk.hex).exists()
+    assert reconcile.compare(site.row) == ([], [])
 
 
 def test_change_that_was_taken_back_never_happened(site: Site) -> None:
