@@ -79,10 +79,19 @@ def _domains(server: MailServer, events: Iterable[Event]) -> dict[str, Domain]:
 
 
 def _rows(events: Iterable[Event], domains: Mapping[str, Domain]) -> Iterator[MailEvent]:
-    """Yield a row for each address of a customer's in each event."""
+    """Yield a row for each address of a customer's in each event.
+
+    The sender has one for each address he wrote to: to how many it is forwarded is its owner's.
+    """
+    told = set()
     for event in events:
         at = datetime.fromtimestamp(event.at, UTC)
         for address, side, event_seen in _sides(event):
+            if side == Side.FROM and event.original:
+                written = (event.queue_id, event.sender, event.original)
+                if written in told:
+                    continue
+                told.add(written)
             domain = domains.get(address.rpartition("@")[2])
             # The domain may have been another customer's before.
             if domain is None or at < domain.created_at - _SECOND:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from accounts.models import Domain
@@ -88,11 +89,15 @@ class Past:
     delivered_at: datetime | None = None
     report: EventReport | None = None
 
+    def sent_by_its_own(self) -> list[MailEvent]:
+        """Return what its own account sent, for all that is known: anybody can write an address."""
+        return [event for event in self.sent if not event.unproven]
+
     def shown(self) -> list[MailEvent]:
         """Return the latest, of either side enough that the other never hides it."""
         half = SHOWN // 2
-        to = self.to[: max(half, SHOWN - len(self.sent))]
-        return _latest(to + self.sent[: max(half, SHOWN - len(self.to))])
+        to = _chosen(self.to, max(half, SHOWN - len(self.sent)))
+        return _latest(to + _chosen(self.sent, max(half, SHOWN - len(self.to))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ def diagnose(domain: Domain, address: str) -> Diagnosis:
 
 def _past(domain: Domain, address: str, tree: Tree) -> Past:
     known = MailEvent.objects.about(domain, address)
-    to, sent = (known.filter(side=side)[:LOOKED_AT] for side in (Side.TO, Side.FROM))
+    to, sent = (_of_side(known.filter(side=side)) for side in (Side.TO, Side.FROM))
     delivered = known.filter(side=Side.TO, kind=Kind.DELIVERED).order_by("-at")
     return Past(
         discreet(to, tree),
@@ -122,6 +127,13 @@ def _past(domain: Domain, address: str, tree: Tree) -> Past:
         delivered.values_list("at", flat=True).first(),
         EventReport.objects.filter(server=domain.server_id).first(),
     )
+
+
+def _of_side(known: QuerySet[MailEvent]) -> list[MailEvent]:
+    """Return the latest events, and of late what did not arrive: one message to many hides it."""
+    trouble = known.exclude(kind=Kind.DELIVERED).filter(at__gte=now() - RECENT)
+    found = {event.pk: event for some in (known, trouble) for event in some[:LOOKED_AT]}
+    return _latest(found.values())
 
 
 def discreet(events: Iterable[MailEvent], tree: Tree) -> list[MailEvent]:
@@ -140,15 +152,25 @@ def _latest(events: Iterable[MailEvent]) -> list[MailEvent]:
     return sorted(events, key=lambda event: (event.at, event.pk), reverse=True)
 
 
+def _chosen(events: list[MailEvent], most: int) -> list[MailEvent]:
+    """Return so many of the latest, half of them what did not arrive, if there is so much."""
+    trouble = [event for event in events if event.kind != Kind.DELIVERED][: most // 2]
+    usual = [event for event in events if event.kind == Kind.DELIVERED][: most - len(trouble)]
+    chosen = {event.pk for event in [*trouble, *usual]}
+    rest = [event for event in events if event.pk not in chosen]
+    return [*trouble, *usual, *rest[: most - len(chosen)]]
+
+
 def judge(tree: Tree, past: Past) -> Verdict:
     """Return what the matter is."""
     return (
         _address(tree)
+        or _lost(tree)
         or _changes(tree)
-        or _ways(tree)
+        or _no_room(tree)
         or _message(past.to, past.delivered_at)
         or _partly(tree)
-        or _message(past.sent, past.delivered_at)
+        or _message(past.sent_by_its_own(), past.delivered_at)
         or _some(past)
         or _rest(past)
     )
@@ -167,19 +189,24 @@ def _address(tree: Tree) -> Verdict | None:
 def _changes(tree: Tree) -> Verdict | None:
     """Judge whether the mail server has all of it yet."""
     for place in tree.places:
-        if place.progress.change is not None and place.progress.creating:
+        if place.progress.change is not None and place.progress.creating and not place.works:
             failing = place.progress.stage == Stage.FAILING
             return Verdict(Code.FAILING if failing else Code.PENDING, place)
     return None
 
 
-def _ways(tree: Tree) -> Verdict | None:
-    """Judge whether its mail could arrive anywhere."""
+def _lost(tree: Tree) -> Verdict | None:
+    """Judge whether its mail could arrive anywhere, now or once all that waits has come."""
     if tree.circle:
         return Verdict(Code.LOOP, tree.circle, leader=tree.circle)
     if tree.root.dead:
         end = _first_dead(tree.places)
         return Verdict(Code.DEAD_END, end, leader=tree.leading_to(end))
+    return None
+
+
+def _no_room(tree: Tree) -> Verdict | None:
+    """Judge whether all mailboxes that it comes to are full."""
     ends = [place for place in tree.places if not place.leads_to]
     if ends and all(place.full for place in ends):
         return Verdict(Code.FULL, ends[0])
@@ -229,8 +256,9 @@ def _partly(tree: Tree) -> Verdict | None:
 def _some(past: Past) -> Verdict | None:
     """Judge whether some messages did not arrive of late, or wait, though others did."""
     since = now() - RECENT
-    waiting = [*_waiting(past.to), *_waiting(past.sent)]
-    lost = (event for event in past.to + past.sent if event.kind in (Kind.BOUNCED, Kind.REFUSED))
+    sent = past.sent_by_its_own()
+    waiting = [*_waiting(past.to), *_waiting(sent)]
+    lost = (event for event in past.to + sent if event.kind in (Kind.BOUNCED, Kind.REFUSED))
     for event in _latest([*waiting, *lost])[:1]:
         if event.at >= since:
             code = Code.SOME_LATER if event.kind == Kind.DEFERRED else Code.SOME_REFUSED

@@ -14,10 +14,17 @@ from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Domain
+from mailhost.policy.texts import reason_in
 from propagation.models import MailServer
 
 #: How long events are kept, as on the mail server.
 KEPT = timedelta(days=14)
+# Refusals by the policy daemon of what an account of the address sent, and nobody else
+# (mailhost.policy.rules).
+_CHARGED = (
+    *("null-sender", "message-recipients", "day-recipients", "domain-recipients"),
+    *("size", "account"),
+)
 #: A server's events are a minute old at most; later than this something is wrong.
 LATE = timedelta(minutes=5)
 
@@ -120,6 +127,12 @@ class MailEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.address} {self.at}: {self.kind}"
+
+    @property
+    def unproven(self) -> bool:
+        """Whether anybody may have written the address as a sender's: nobody had to log in."""
+        refused = self.side == Side.FROM and self.kind == Kind.REFUSED
+        return refused and reason_in(self.reason)[0] not in _CHARGED
 
     @property
     def temporary(self) -> bool:

@@ -50,7 +50,8 @@ def words_of(event: MailEvent) -> str:
     if event.code == EXPIRED:
         return _("It could not be delivered within 8 days.")
     ours, figures = reason_in(event.reason)
-    if ours:
+    # Of a full mailbox the daemon's words are for the sender.
+    if ours and ours != "full":
         limit, reached = (_number(figures.get(name, "")) for name in ("limit", "reached"))
         return words_of_refusal(Refusal(reason=ours, limit=limit, reached=reached))
     reason = reason_of(event)

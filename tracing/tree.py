@@ -36,7 +36,8 @@ class Node:
 
     `end` is what stands there. `again`: it stands above already, so that mail goes in a circle.
     `dead`: no mail for it arrives anywhere. `copy`: the mailbox of the address above itself.
-    `default`: an address that every domain has. `leads_to`: where the customer leads it, whether
+    `default`: an address that every domain has. `works`: a mailbox of this name takes its mail
+    until what waits here has come. `leads_to`: where the customer leads it, whether
     drawn below or not; `more`: how many below are not drawn.
     """
 
@@ -47,6 +48,7 @@ class Node:
     dead: bool = False
     copy: bool = False
     default: bool = False
+    works: bool = False
     progress: Progress = LIVE
     domain: Domain | None = None
     account: Account | None = None
@@ -206,6 +208,7 @@ def _mark_some(own: list[Node], domain: Domain) -> None:
         if node.end in (End.MAILBOX, End.NOWHERE) and (account := accounts.get(node.address)):
             node.account, node.fill = account, filled.get(account.pk)
     _mark_progress(own)
+    _mark_working(own)
 
 
 @Prepared
@@ -228,6 +231,16 @@ def _mark_progress(own: Iterable[Node]) -> None:
             )
             node.default = node.end == End.FORWARD and not node.caught and _is_default(node)
             node.live = _live(node)
+
+
+def _mark_working(own: Iterable[Node]) -> None:
+    """Note where a new forward stands before a mailbox that has its address already."""
+    new = [node for node in own if node.end == End.FORWARD and node.progress.creating]
+    accounts = accounts_by_address([node.address for node in new]) if new else {}
+    for node in new:
+        account = accounts.get(node.address)
+        if account and not progress_of(account.server_id, [account.key])[account.key].creating:
+            node.works, node.live = True, [str(node)]
 
 
 def _keys(node: Node) -> list[str]:

@@ -63,6 +63,14 @@ def test_sender_does_not_learn_where_another_s_forward_leads(cast: Cast, root: P
     assert mine.kind == "bounced"
 
 
+def test_sender_does_not_learn_to_how_many_another_forwards(cast: Cast, root: Path) -> None:
+    one = event(original="sales@wakaba.example", sender="tanaka@example.com")
+    tell(root, [one, one._replace(recipient="suzuki@wakaba.example")])
+    collect(cast.server)
+    assert MailEvent.objects.filter(domain=cast.com, side="from").count() == 1
+    assert MailEvent.objects.filter(domain=cast.other, address="sales@wakaba.example").count() == 2
+
+
 def test_receiver_does_not_learn_which_address_of_another_led_to_him(
     cast: Cast, root: Path
 ) -> None:

@@ -130,6 +130,21 @@ def test_pending_further_on_names_what_waits(cast: Cast) -> None:
     assert "leads to sales@example.com, which" in said(cast, "info@example.com")
 
 
+def test_new_forward_takes_nothing_from_a_mailbox_that_works(cast: Cast, tanaka: Account) -> None:
+    happened(cast, "delivered")
+    factories.make_forward(cast.com, "tanaka", TANAKA, "x@outside.test")
+    factories.make_forward(cast.com, "info", TANAKA)
+    assert verdict(cast) == Code.FINE
+    assert diagnose(cast.com, TANAKA).tree.root.live == [TANAKA]
+    factories.settle()
+    assert verdict(cast, "info@example.com") == Code.QUIET
+
+
+def test_dead_end_is_said_before_it_is_on_the_server(cast: Cast) -> None:
+    factories.make_forward(cast.com, "ghost", "nobody@example.com")
+    assert verdict(cast, "ghost@example.com") == Code.DEAD_END
+
+
 def test_failing(cast: Cast) -> None:
     factories.make_account(cast.com, "tanaka")
     factories.settle(status=Status.UNCONFIRMED, reason="no answer")
@@ -348,6 +363,38 @@ def test_many_sent_messages_hide_no_refused_one(cast: Cast, tanaka: Account) -> 
     assert verdict(cast) == Code.REFUSED
     shown = diagnose(cast.com, TANAKA).events
     assert (len(shown), shown[-1]) == (SHOWN, refused)
+
+
+def test_message_to_a_hundred_hides_no_refusal(cast: Cast, tanaka: Account) -> None:
+    told = ours("message-recipients", limit=100, reached=101)
+    refused = happened(
+        cast, "refused", side="from", ago=9, other="x@outside.test", relay="", **told
+    )
+    for number in range(LOOKED_AT):
+        happened(cast, "delivered", side="from", ago=8, other=f"a{number}@outside.test")
+    happened(cast, "delivered")
+    assert verdict(cast) == Code.SOME_REFUSED
+    assert refused in diagnose(cast.com, TANAKA).events
+
+
+def test_stranger_who_writes_the_address_as_his_own_decides_nothing(
+    cast: Cast, tanaka: Account
+) -> None:
+    happened(cast, "delivered", ago=5)
+    stranger = {"side": "from", "other": "x@outside.test", "relay": ""}
+    happened(cast, "refused", **stranger, code="5.7.1", reason="Authentication required")
+    happened(cast, "refused", **stranger, **ours("no-login", limit=30))
+    happened(cast, "refused", **stranger, **ours("sender", what=TANAKA, account="suzuki"))
+    assert verdict(cast) == Code.FINE
+    with translation.override("en"):
+        page = logged_in(cast.sakura.user).get(f"{COM}/why/?address=tanaka").text
+    assert page.count("somebody else in this address's name") == 3
+
+
+def test_full_mailbox_s_owner_is_not_told_what_its_sender_is(cast: Cast) -> None:
+    with translation.override("en"):
+        told = ours("full", what=TANAKA)
+        assert words_of(MailEvent(kind="refused", **told)) == "The mailbox was full."
 
 
 def test_last_delivery_is_found_behind_thousands(cast: Cast, tanaka: Account) -> None:
