@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.password_validation import MinimumLengthValidator, validate_password
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.utils.translation import gettext as _
 from passlib.hash import bcrypt, sha512_crypt
@@ -111,6 +111,20 @@ def quick_hash(password: str) -> str:
     """
     hasher = sha512_crypt.using(rounds=ROUNDS["SHA512-CRYPT"][0])
     return f"{{SHA512-CRYPT}}{hasher.hash(password)}"
+
+
+class MinimumLength(MinimumLengthValidator):
+    """Django's rule, in words that say in Japanese what to do."""
+
+    def get_error_message(self) -> str:
+        """Say what is wrong."""
+        words = _("This password is too short. It must contain at least %(least)d characters.")
+        return words % {"least": self.min_length}
+
+    def get_help_text(self) -> str:
+        """Say how it has to be."""
+        words = _("Your password must contain at least %(least)d characters.")
+        return words % {"least": self.min_length}
 
 
 def check(password: str, *, name: str = "") -> None:

@@ -48,12 +48,12 @@ class ReplyForm(PageForm, forms.ModelForm):  # type: ignore[type-arg]
 @require_http_methods(["GET", "HEAD", "POST"])
 def auto_reply(request: HttpRequest, viewer: Viewer, account: Account) -> HttpResponse:
     """Show what a mailbox answers by itself, and change it."""
-    form = ReplyForm(request.POST or None, instance=_row(account))
+    form = ReplyForm(request.POST or None, instance=AutoReply.objects.of(account))
     if request.method == "POST" and form.is_valid() and form.save_by(viewer.by):
         messages.success(request, _said(account))
         return redirect(viewer.url("auto_reply", account.pk))
     # Anew: a form writes what it was given into its own.
-    row, key = _row(account), reply_key(account.name)
+    row, key = AutoReply.objects.of(account), reply_key(account.name)
     progress = progress_of(account.server_id, [key])[key]
     forwarding = ForwardingAddress.objects.of_mailbox(account)
     context = {
@@ -75,15 +75,9 @@ def auto_reply(request: HttpRequest, viewer: Viewer, account: Account) -> HttpRe
     return render(request, "mailuser/reply.html", context, status=422 if form.errors else 200)
 
 
-def _row(account: Account) -> AutoReply:
-    row = AutoReply.objects.filter(account=account).first() or AutoReply()
-    row.account = account
-    return row
-
-
 def _said(account: Account) -> str:
     """Say from when what was saved counts; the page says on which days it answers."""
-    row = _row(account)
+    row = AutoReply.objects.of(account)
     if standing.days_of(row):
         later = _("The auto-reply of %(address)s is saved; it counts from about %(time)s.")
     elif row.on:

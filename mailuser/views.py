@@ -11,14 +11,18 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.languages import remember
+from accounts.models import Account
 from accounts.roles import in_mailbox
 from accounts.viewers import Right, Viewer, mailbox_user
 from accounts.views import PanelLoginView
+from forwarding.models import ForwardingAddress
 from history.models import Entry
-from mailuser import sessions
+from mailuser import sessions, standing
 from mailuser.forms import PanelLoginForm
+from mailuser.models import AutoReply, reply_key
 from mailuser.sessions import MailboxUser
 from propagation.progress import progress_of
+from propagation.sources import source_of
 from quota import fill, pages
 from quota.limits import limits_of
 from quota.models import MailboxUsage, WaitingMail
@@ -67,12 +71,28 @@ def mailbox_home(
         "viewer": viewer,
         "domain": domain,
         "account": account,
-        "progress": progress_of(account.server_id, [account.key])[account.key],
         "fill": fill.fill_of(usage) if usage else None,
         "usage": usage,
         "report": fill.report_of(domain),
         "waiting": WaitingMail.objects.filter(account=account).first(),
         "gauge": pages.Gauge(pages.sent_today(account), limits.recipients_per_day),
         **pages.ways(account, limits, report, client_address(request)),
+        **_standing(viewer, account),
     }
     return render(request, "mailuser/home.html", context)
+
+
+def _standing(viewer: Viewer, account: Account) -> dict[str, Any]:
+    """Return how auto-reply and forwarding stand, and what of his is on its way."""
+    mail, reply, address = account.key, reply_key(account.name), f"address:{account.address}"
+    progress = progress_of(account.server_id, [mail, reply, address])
+    forwarding = ForwardingAddress.objects.of_mailbox(account)
+    may_reply, may_forward = viewer.may(Right.REPLY), viewer.may(Right.FORWARD)
+    shown = [mail, *([reply] if may_reply else []), *([address] if may_forward else [])]
+    moving = [(progress[key], progress[key].change) for key in shown]
+    return {
+        "reply_stage": standing.of_reply(AutoReply.objects.of(account), progress[reply]),
+        "forwarding_stage": standing.of_forwarding(forwarding, progress[address]),
+        "silenced": standing.silenced(forwarding) if may_reply else "",
+        "pending": [(source_of(one.key).describe(one), its) for its, one in moving if one],
+    }

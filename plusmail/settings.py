@@ -173,7 +173,7 @@ PASSWORD_MINIMUM = 10
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "NAME": "accounts.passwords.MinimumLength",
         "OPTIONS": {"min_length": PASSWORD_MINIMUM},
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

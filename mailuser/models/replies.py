@@ -34,6 +34,12 @@ def reply_key(name: str) -> str:
 class AutoReplyQuerySet(models.QuerySet["AutoReply"]):
     """Which auto-replies, and how one comes to be."""
 
+    def of(self, account: Account) -> AutoReply:
+        """Return the account's; one not saved yet, and off, where it has none."""
+        row = self.filter(account=account).first() or AutoReply()
+        row.account = account
+        return row
+
     def write(
         self,
         account: Account,
@@ -55,8 +61,7 @@ class AutoReplyQuerySet(models.QuerySet["AutoReply"]):
             if not Account.objects.filter(pk=account.pk).exists():
                 raise ValidationError(_("This account no longer exists."), code="gone")
             account.refuse_if_leaving()
-            row = self.filter(account=account).first() or AutoReply(account=account)
-            row.account = account
+            row = self.of(account)
             before, said = row.record(), row.said()
             row.on, row.subject, row.text = on, subject, text
             row.starts, row.ends, row.days = starts, ends, days

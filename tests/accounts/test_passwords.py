@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.test import Client
+from django.utils import translation
 from pytest_django import Settings
 
 from accounts import passwords
@@ -193,3 +194,11 @@ def test_hash_is_on_no_page_of_the_customer(tanaka: Account, sakura: Client) -> 
         response = sakura.get(f"/domains/example.com/{path}")
         assert response.status_code == 200
         assert "$6$" not in response.text
+
+
+def test_too_short_a_password_is_told_the_length_once() -> None:
+    with translation.override("ja"), pytest.raises(ValidationError) as caught:
+        passwords.check("a1b2c3")
+    [said] = caught.value.messages
+    assert "10文字以上" in said
+    assert "最低" not in said

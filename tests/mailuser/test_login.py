@@ -230,6 +230,22 @@ def test_changes_his_password_and_stays_while_other_sessions_end(tanaka: Account
     assert refused.status_code == 422
 
 
+@pytest.mark.parametrize(
+    "page",
+    ["help_mailbox", "help_sending", "help_remote_mail", "help_mail_program", "help_webmail"],
+)
+def test_help_knows_that_he_is_logged_in(tanaka: Account, page: str) -> None:
+    text = as_user(tanaka).get(reverse(page)).text
+    assert "To the panel" in text
+    assert "/login/" not in text
+
+
+def test_his_archives_offer_to_archive_his_own_mail(tanaka: Account) -> None:
+    text = as_user(tanaka).get(reverse("mailbox_archives")).text
+    assert "Archive my mail now" in text
+    assert "no mailbox of this domain" not in text
+
+
 def test_language_comes_back_with_the_next_login(tanaka: Account) -> None:
     client = as_user(tanaka, "ja")
     client.post(reverse("choose_language"), {"language": "en", "next": HOME})

@@ -294,6 +294,35 @@ def test_forwarding_is_on_once_the_server_has_it(user: Client) -> None:
     assert standing_on(user, "mailbox_forwarding") == "Off"
 
 
+def test_home_shows_what_is_on_and_what_waits(
+    tanaka: Account, user: Client, sakura: Client
+) -> None:
+    home = reverse("mailbox_home")
+    save(user)
+    forward(user, "me@outside.test")
+    page = user.get(home)
+    assert [words for words, _progress in page.context["pending"]] == [
+        "Switch on the auto-reply of tanaka",
+        "tanaka@example.com: forward to me@outside.test",
+    ]
+    assert "Pending changes" in page.text
+    assert NEVER_SENT in page.text
+    assert (page.context["reply_stage"], page.context["forwarding_stage"]) == ("scheduled",) * 2
+    factories.settle()
+    page = user.get(home)
+    assert page.context["pending"] == []
+    assert (page.context["reply_stage"], page.context["forwarding_stage"]) == ("on", "on")
+    save(user, on="")
+    forward(user, "", stop="1")
+    DomainRights.objects.create(domain=tanaka.domain, reply=False, forward=False)
+    assert user.get(home).context["pending"] == []
+
+
+def test_owner_finds_the_auto_reply_beside_the_account(tanaka: Account, sakura: Client) -> None:
+    page = sakura.get(reverse("user_manager", args=["example.com"])).text
+    assert reverse("auto_reply", args=["example.com", tanaka.pk]) in page
+
+
 NEVER_SENT = "never sent"
 
 
