@@ -381,7 +381,7 @@ def test_stranger_who_writes_the_address_as_his_own_decides_nothing(
     cast: Cast, tanaka: Account
 ) -> None:
     happened(cast, "delivered", ago=5)
-    stranger = {"side": "from", "other": "x@outside.test", "relay": ""}
+    stranger: dict[str, Any] = {"side": "from", "other": "x@outside.test", "relay": ""}
     happened(cast, "refused", **stranger, code="5.7.1", reason="Authentication required")
     happened(cast, "refused", **stranger, **ours("no-login", limit=30))
     happened(cast, "refused", **stranger, **ours("sender", what=TANAKA, account="suzuki"))
