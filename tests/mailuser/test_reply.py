@@ -294,16 +294,14 @@ def test_forwarding_is_on_once_the_server_has_it(user: Client) -> None:
     assert standing_on(user, "mailbox_forwarding") == "Off"
 
 
-def test_home_shows_what_is_on_and_what_waits(
-    tanaka: Account, user: Client, sakura: Client
-) -> None:
+def test_home_shows_what_is_on_and_what_waits(tanaka: Account, user: Client) -> None:
     home = reverse("mailbox_home")
     save(user)
     forward(user, "me@outside.test")
     page = user.get(home)
     assert [words for words, _progress in page.context["pending"]] == [
         "Switch on the auto-reply of tanaka",
-        "tanaka@example.com: forward to me@outside.test",
+        "Forward tanaka@example.com to me@outside.test",
     ]
     assert "Pending changes" in page.text
     assert NEVER_SENT in page.text
