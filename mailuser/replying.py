@@ -17,7 +17,7 @@ from accounts.models import Account
 from accounts.roles import of_account
 from accounts.viewers import Right, Viewer
 from mailhost import grammar
-from mailhost.records import MAX_REPLY_DAYS
+from mailhost.records import MAX_REPLIES_AN_HOUR, MAX_REPLY_DAYS
 from mailuser.models import AutoReply, reply_key
 from propagation.progress import clock, from_when, progress_of
 
@@ -84,6 +84,7 @@ def auto_reply(request: HttpRequest, viewer: Viewer, account: Account) -> HttpRe
         "progress": progress_of(account.server_id, [key])[key],
         "time": clock(account.server),
         "most_days": MAX_REPLY_DAYS,
+        "most_an_hour": MAX_REPLIES_AN_HOUR,
     }
     return render(request, "mailuser/reply.html", context, status=422 if form.errors else 200)
 

@@ -1,8 +1,8 @@
 """Whose the other end of a connection on this machine is, as the kernel knows it.
 
 The user is the one who made the socket; of one that is closed by now nobody is told. The kernel is
-asked for the one connection (sock_diag(7)), in microseconds however many there are. Where it answers
-no such question /proc/net/tcp is read (proc(5)), which takes some ten milliseconds.
+asked for the one connection (sock_diag(7)), in a fraction of a millisecond however many there are.
+Where it answers no such question /proc/net/tcp is read (proc(5)): tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def owner_told(answer: bytes, ends: bytes) -> int | None:
 def owner_in(lines: Iterable[str], port: int, server_port: int) -> int | None:
     """Return what `owner` does, of the lines of /proc/net/tcp.
 
-    They are `sl local remote state ... uid ...`: ends as ADDRESS:PORT in hexadecimal, the address in
-    the machine's own order of bytes.
+    They are `sl local remote state ... uid ...`: ends as ADDRESS:PORT in hexadecimal, the address
+    in the machine's own order of bytes.
     """
     wanted = [_end(port), _end(server_port), f"{_ESTABLISHED:02X}"]
     for line in lines:

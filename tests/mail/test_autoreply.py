@@ -75,8 +75,8 @@ def answered(site: Site, text: str) -> set[str]:
 def remembered(site: Site, box: Mailbox, older: int = 0) -> list[int]:
     """Return until when Dovecot remembers what it does for a mailbox, in seconds since 1970.
 
-    `older`: let it be so many seconds ago that it did it. The file (Dovecot's mail-duplicate.c) has a
-    version and records: until when, two lengths, and what they are of.
+    `older`: let it be so many seconds ago that it did it. The file (Dovecot's mail-duplicate.c)
+    has a version and records: until when, two lengths, and what they are of.
     """
     file = site.server.host.paths.home(box.mailbox_id) / ".dovecot.lda-dupes"
     content = bytearray(file.read_bytes())
