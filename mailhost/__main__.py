@@ -150,6 +150,11 @@ def _init(options: argparse.Namespace) -> int:
             f"Any local user could listen on port {config.policy_port} while the policy daemon is"
             " down. If others log in to this machine: --policy-port 924."
         )
+    for port in instance.ports_of_others(root, config):
+        print(
+            f"Something else listens on port {port}. If that is another server's Postfix, the two"
+            " would share what comes: give each a port of its own."
+        )
     return 0
 
 

@@ -6,6 +6,7 @@ master has to be started by root; everything else follows from that.
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -507,6 +508,34 @@ def _command(paths: Paths, server: str) -> list[str]:
     if server == "ftp":
         return ["proftpd", "-n", "-q", "-c", str(paths.ftp_conf)]
     return ["dovecot", "-F", "-c", str(paths.dovecot_conf)]
+
+
+def ports_of_others(root: Path, config: HostConfig) -> list[int]:
+    """Return which of Postfix's ports something else listens on; none while Postfix runs here.
+
+    Two Postfix share a port without a word (SO_REUSEPORT), and each gets a part of what comes.
+    """
+    if running(root, "postfix"):
+        return []
+    mail = {config.smtp_port, config.submission_port, config.submissions_port}
+    here = {config.reply_port}
+    if config.webmail_port:
+        here.add(config.webmail_submission_port)
+    places = [(config.smtp_listen, port) for port in mail if port]
+    places += [("127.0.0.1", port) for port in here]
+    return sorted(port for listen, port in places if _is_taken(listen, port))
+
+
+def _is_taken(listen: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    with socket.socket(family) as trial_socket:
+        # As Postfix does, beside what it does to share.
+        trial_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial_socket.bind(("" if listen == "*" else listen, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _directory(paths: Paths, server: str) -> Path | None:

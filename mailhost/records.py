@@ -20,6 +20,8 @@ MAX_DESTINATIONS = 1000
 MAX_INTEGER = 2**63 - 1
 #: Days for which a sender who got an auto-reply gets no other, at most.
 MAX_REPLY_DAYS = 30
+#: Auto-replies of one mailbox within an hour: less a day than the 1,000 recipients of the manual.
+MAX_REPLIES_AN_HOUR = 30
 
 
 class RecordError(ValueError):

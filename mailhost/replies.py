@@ -4,7 +4,9 @@ A script is made of a record that has passed its grammar, written and compiled h
 no customer can put a file; Dovecot finds it by the mailbox's id. What a vacation action does by
 itself (RFC 5230): no answer to a null or daemon's sender, to lists (List-...), to what is
 Auto-Submitted, to who wrote to none of the mailbox's addresses, nor twice within the days. The
-script asks the rest. The answer leaves with a null sender, by a port of Postfix's for nothing else.
+script asks the rest, and how much the mailbox has answered in the last hour: no limit of sending
+counts an answer, and who is answered says only himself who he is.
+The answer leaves with a null sender, by a port of Postfix's for nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from mailhost import grammar, programs
 from mailhost.config import HostConfig
 from mailhost.errors import HostError
 from mailhost.paths import Paths
+from mailhost.records import MAX_REPLIES_AN_HOUR
 from mailhost.store.replies import Reply
 
 # What lists, mailings and machines write into their heads, beside what RFC 5230 has a server ask.
@@ -28,6 +31,7 @@ _NOBODY_IN_PERSON = (
     "list-archive", "feedback-id", "x-auto-response-suppress", "x-autoreply", "x-autorespond",
     "x-mailing-list", "x-loop",
 )  # fmt: skip
+_HOUR = 3600
 
 
 class ReplyError(HostError):
@@ -42,6 +46,7 @@ def script(reply: Reply, zone: str) -> str:
     for address in reply.addresses:
         grammar.check_address(address)
     silent = [
+        'envelope :is "from" ""',
         _any_of(_NOBODY_IN_PERSON),
         'header :contains "precedence" ["bulk", "list", "junk", "auto_reply"]',
         'allof (exists "auto-submitted", not header :is "auto-submitted" "no")',
@@ -53,12 +58,14 @@ def script(reply: Reply, zone: str) -> str:
         silent.append(f"not {_day('le', record.ends, zone)}")
     return "\r\n".join(
         [
-            'require ["vacation", "date", "relational"];',
+            'require ["vacation", "date", "relational", "envelope", "duplicate"];',
             f"if not anyof ({', '.join(silent)}) {{",
+            f"if allof (not {_wrote_lately(reply)}, {_may_answer()}) {{",
             f"vacation :days {record.days} :subject {_text(record.subject)}",
             f":addresses [{_many(reply.addresses)}]",
             f":handle {_text(_handle(reply))}",
             f"{_text(record.text)};",
+            "}",
             "}",
             "",
         ]
@@ -74,6 +81,29 @@ def _day(relation: str, day: str, zone: str) -> str:
     """Return the test for today's date, as it is where the server's clock hangs on that day."""
     offset = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).strftime("%z")
     return f'currentdate :zone "{offset}" :value "{relation}" "date" "{day}"'
+
+
+def _wrote_lately(reply: Reply) -> str:
+    """Return the test for a From line that was answered within the hour.
+
+    Else one machine that writes each minute would use up what there is for all others.
+    """
+    handle = _text(f"from {_handle(reply)}")
+    return f'duplicate :handle {handle} :header "from" :seconds {_HOUR}'
+
+
+def _may_answer() -> str:
+    """Return the test for a free one of the mailbox's answers of an hour (RFC 7352).
+
+    A free one is taken by being asked for, once the script has run to its end; `anyof` asks for
+    no other then. Dovecot keeps who asks at the same moment waiting. The names are the same for
+    every text: a new one brings no more.
+    """
+    slots = (
+        f'not duplicate :handle "answers" :uniqueid "{number}" :seconds {_HOUR}'
+        for number in range(1, MAX_REPLIES_AN_HOUR + 1)
+    )
+    return f"anyof ({', '.join(slots)})"
 
 
 def _handle(reply: Reply) -> str:

@@ -18,7 +18,7 @@ from accounts.roles import of_account
 from accounts.viewers import Right, Viewer
 from forwarding.models import ForwardingAddress
 from mailhost import grammar
-from mailhost.records import MAX_REPLY_DAYS
+from mailhost.records import MAX_REPLIES_AN_HOUR, MAX_REPLY_DAYS
 from mailuser import standing
 from mailuser.models import AutoReply, reply_key
 from propagation.progress import clock, from_when, progress_of
@@ -71,6 +71,7 @@ def auto_reply(request: HttpRequest, viewer: Viewer, account: Account) -> HttpRe
         "most_days": MAX_REPLY_DAYS,
         "first_day": grammar.FIRST_DAY,
         "last_day": grammar.LAST_DAY,
+        "most_an_hour": MAX_REPLIES_AN_HOUR,
     }
     return render(request, "mailuser/reply.html", context, status=422 if form.errors else 200)
 

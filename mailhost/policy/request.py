@@ -1,7 +1,7 @@
 """What Postfix asks: a request of its policy delegation protocol (SMTPD_POLICY_README).
 
 A request is lines of `name=value`. Postfix always sends the same names in the same order: a
-pattern made of them finds the nine values that matter in half the time of a dictionary.
+pattern made of them finds the ten values that matter in half the time of a dictionary.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ class Request(NamedTuple):
 
     request: str = ""
     client_address: str = ""
+    client_port: str = ""
     sender: str = ""
     recipient: str = ""
     recipient_count: str = ""

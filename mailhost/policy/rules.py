@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mailhost.config import HostConfig
-from mailhost.policy import texts
+from mailhost.policy import replies, texts
 from mailhost.policy.directory import AccountView, Directory, Limits, ListView
 from mailhost.policy.grants import Grants
 from mailhost.policy.ledger import LONGEST, Ledger
@@ -96,6 +96,7 @@ class Rules:
         self._directory = directory
         self._grants = grants
         self._ledger = ledger
+        self._config = config
         self._help_url = config.help_url
         self._window = config.window_minutes
 
@@ -104,12 +105,12 @@ class Rules:
 
         `policy_context` says who asks: relay and rcpt on the port for other servers, submission
         on the customers' own, webmail on webmail's; end, end_submission and end_webmail there when
-        a message has come in whole.
+        a message has come in whole. On the port of auto-replies it is reply: nothing is counted.
         """
         context = request.policy_context
         instance = request.instance
         if context not in _CONTEXTS:
-            return PASS
+            return replies.answer(request, self._config) if context == replies.CONTEXT else PASS
         if not 0 < len(instance) <= _LONGEST_INSTANCE:
             return CONFUSED
         message = self._ledger.seen(instance, now)

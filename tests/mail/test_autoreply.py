@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import smtplib
+import socket
+import struct
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
@@ -10,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from mailhost import replies
 from mailhost.instance import missing_programs
-from mailhost.records import AutoReply, Mailbox
+from mailhost.records import MAX_REPLIES_AN_HOUR, AutoReply, Mailbox
 from tests.mail.conftest import Site, applied, new_site
 from tests.servers import MailServer, mail_server, wait_for
 
@@ -48,6 +53,44 @@ def answers(site: Site, to: str) -> list[bytes]:
     return [content for _, rcpt, content in site.server.outside.taken if to in rcpt]
 
 
+def answered(site: Site, text: str) -> set[str]:
+    """Return who outside got an answer with this text in it."""
+    taken = site.server.outside.taken
+    return {to for _, rcpt, content in taken for to in rcpt if text.encode() in content}
+
+
+def remembered(site: Site, box: Mailbox, older: int = 0) -> list[int]:
+    """Return until when Dovecot remembers what it does for a mailbox, in seconds since 1970.
+
+    `older`: let it be so many seconds ago that it did it. The file (Dovecot's mail-duplicate.c)
+    has a version and records: until when, two lengths, and what they are of.
+    """
+    file = site.server.host.paths.home(box.mailbox_id) / ".dovecot.lda-dupes"
+    content = bytearray(file.read_bytes())
+    found, place = [], 4
+    while place < len(content):
+        until, *lengths = struct.unpack_from("=III", content, place)
+        found.append(until)
+        struct.pack_into("=I", content, place, until - older)
+        place += 12 + sum(lengths)
+    if older:
+        file.write_bytes(content)
+    return found
+
+
+def by_user(site: Site, user: int) -> tuple[int, bytes]:
+    """Return what the port answers about a recipient to a program that runs as this user."""
+    with socket.socket() as made:
+        os.chown(made.fileno(), user, -1)
+        made.connect(("127.0.0.1", site.server.config.reply_port))
+        with smtplib.SMTP() as client:
+            client.sock = made
+            client.getreply()
+            client.ehlo()
+            client.mail("")
+            return client.rcpt("x@victims.test")
+
+
 @pytest.fixture(scope="module")
 def settled(server: MailServer) -> Settled:
     """Wait until all that came before has been answered or not: by an answer to who asks then."""
@@ -65,9 +108,7 @@ def settled(server: MailServer) -> Settled:
     return settled
 
 
-def test_answers_each_sender_once_and_to_its_own_addresses(
-    site: Site, settled: Callable[[str], None]
-) -> None:
+def test_answers_each_sender_once_and_to_its_own_addresses(site: Site, settled: Settled) -> None:
     box = site.mailbox("away")
     info = site.address("info", box.address)
     reply = reply_of(box, subject="不在のお知らせ", text=HOSTILE, days=7)
@@ -95,7 +136,7 @@ def test_answers_each_sender_once_and_to_its_own_addresses(
 
 
 def test_what_no_person_wrote_and_what_goes_to_others_gets_no_answer(
-    site: Site, settled: Callable[[str], None]
+    site: Site, settled: Settled
 ) -> None:
     box = site.mailbox("quiet")
     assert applied(site.put(box, reply_of(box)))
@@ -125,7 +166,7 @@ def test_what_no_person_wrote_and_what_goes_to_others_gets_no_answer(
 
 
 def test_counts_only_between_its_days_and_from_the_server_told(
-    site: Site, settled: Callable[[str], None]
+    site: Site, settled: Settled
 ) -> None:
     today = datetime.now(ZoneInfo(site.server.config.time_zone)).date()
     one = timedelta(days=2)
@@ -187,6 +228,47 @@ def test_follows_record_mailbox_and_addresses(site: Site) -> None:
     assert not host.paths.reply(heir.mailbox_id).exists()
 
 
+def test_answers_thirty_an_hour_whatever_it_says(site: Site, settled: Settled) -> None:
+    box = site.mailbox("busy")
+    assert applied(site.put(box, reply_of(box, text="buy now")))
+    began = int(time.time())
+    strangers = [f"target{number}@victims.test" for number in range(MAX_REPLIES_AN_HOUR + 3)]
+    for stranger in strangers:
+        send(site, box.address, stranger)
+    assert wait_for(lambda: len(site.server.messages(box.name)) == len(strangers), 60)
+    settled("fred@outside.test")
+    assert len(answered(site, "buy now")) == MAX_REPLIES_AN_HOUR
+    taken = [until for until in remembered(site, box) if until <= time.time() + 3600]
+    assert len(taken) == 2 * MAX_REPLIES_AN_HOUR + 3, "answers, and From lines"
+    assert min(taken) >= began + 3600
+    # Another text is not another hour.
+    assert applied(site.put(reply_of(box, text="buy later")))
+    send(site, box.address, "target@victims.test")
+    settled("fritz@outside.test")
+    assert not answered(site, "buy later")
+    # An hour later.
+    remembered(site, box, older=3600)
+    send(site, box.address, "later@victims.test")
+    assert site.server.outside.got("later@victims.test", "buy later")
+
+
+def test_one_who_writes_often_and_machines_leave_answers_to_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch, settled: Settled
+) -> None:
+    monkeypatch.setattr(replies, "MAX_REPLIES_AN_HOUR", 2)
+    box = site.mailbox("often")
+    assert applied(site.put(box, reply_of(box, text="I am away, gone.")))
+    send(site, box.address, "list@outside.test", List_Id="<club.outside.test>")
+    for number in range(3):
+        send(site, box.address, f"<>bounce{number}@outside.test")
+        send(site, box.address, "gina@outside.test")
+    send(site, box.address, "hans@outside.test")
+    assert site.server.outside.got("hans@outside.test", "gone")
+    send(site, box.address, "ines@outside.test")
+    settled("franz@outside.test")
+    assert answered(site, "gone") == {"gina@outside.test", "hans@outside.test"}
+
+
 def test_its_port_takes_null_senders_alone_and_opens_no_way_to_send(site: Site) -> None:
     port = site.server.config.reply_port
     with smtplib.SMTP("127.0.0.1", port, "pc.outside.test", 30) as client:
@@ -200,3 +282,11 @@ def test_its_port_takes_null_senders_alone_and_opens_no_way_to_send(site: Site) 
     with site.server.smtp() as client:
         client.mail(box.address)
         assert client.rcpt("emil@outside.test")[0] == 550
+
+
+@pytest.mark.parametrize("user", [0, 33, 65534])
+def test_its_port_takes_nothing_of_other_programs(site: Site, user: int) -> None:
+    """Neither root's, nor a web server's; the mail user's alone, as Dovecot's delivery is."""
+    assert by_user(site, user)[0] == 554
+    assert f"refused reply: user={user} " in site.server.logs()
+    assert by_user(site, site.server.config.mail_uid)[0] == 250

@@ -13,9 +13,10 @@ import pytest
 from mailhost import instance
 from mailhost.instance import missing_programs
 from mailhost.processes import master
-from tests.mail.conftest import Site, new_site
+from mailhost.records import AutoReply
+from tests.mail.conftest import Site, applied, new_site
 from tests.mail.posting import command, finish, offer, people, post, reached, refusals
-from tests.servers import MailServer, mail_server
+from tests.servers import MailServer, mail_server, wait_for
 
 pytestmark = pytest.mark.servers
 
@@ -51,6 +52,23 @@ def refuses_to_send_for_now(site: Site) -> bool:
 def takes_mail_from_outside(site: Site) -> bool:
     with site.server.smtp() as client:
         return all(a.ok for a in post(client, "friend@outside.test", site.fixed.address))
+
+
+def test_mail_is_kept_while_nobody_can_say_who_hands_over_its_answer(site: Site) -> None:
+    fixed = site.fixed
+    reply = AutoReply(fixed.name, fixed.domain, fixed.mailbox_id, "Away", "I am away.")
+    assert applied(site.put(reply))
+    site.server.kill("policy")
+    try:
+        assert takes_mail_from_outside(site)
+        assert wait_for(lambda: len(site.server.messages(fixed.name)) == 1, 60)
+    finally:
+        site.server.start("policy")
+    assert "Auto-replies are out of service" in site.server.logs()
+    with site.server.smtp() as client:
+        assert all(answer.ok for answer in post(client, "other@outside.test", fixed.address))
+    assert site.server.outside.got("other@outside.test", "I am away.")
+    assert not any("friend@outside.test" in to for _, to, _ in site.server.outside.taken)
 
 
 def test_dead_daemon_opens_nothing_and_mail_comes_in(site: Site) -> None:

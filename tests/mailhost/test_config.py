@@ -17,6 +17,7 @@ from mailhost.config import ConfigError, HostConfig, load_config
 from mailhost.paths import Paths, suitable_root
 from standalone.__main__ import prepare_server
 from standalone.place import SERVER, Ports, mailhost_root
+from tests.servers import free_ports
 
 HOST = HostConfig("mail1.plusmail.test")
 TEMPLATES = Path(render.__file__).parent
@@ -235,6 +236,27 @@ def test_init_says_when_any_local_user_could_take_the_daemons_port(
     options = ["--hostname", "mail1.example.jp", "--policy-port", port]
     assert main(["--root", str(tmp_path), "init", *options]) == 0
     assert ("--policy-port 924" in capsys.readouterr().out) is warned
+
+
+def test_init_says_which_port_another_postfix_would_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(instance, "init", lambda _root, _config: None)
+    options = ["--hostname", "mail1.example.jp", "--smtp-listen", "127.0.0.1"]
+    smtp, reply = free_ports(2)
+    options += ["--submission-port", "0", "--submissions-port", "0"]
+    options += ["--smtp-port", str(smtp), "--reply-port", str(reply)]
+    with socket.socket() as other:
+        # As Postfix listens.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", reply))
+        other.listen()
+        assert main(["--root", str(tmp_path), "init", *options]) == 0
+        said = capsys.readouterr().out
+        assert f"listens on port {reply}." in said
+        assert f"port {smtp}." not in said
+    assert main(["--root", str(tmp_path), "init", *options]) == 0
+    assert "listens on port" not in capsys.readouterr().out
 
 
 def test_port_of_zero_is_not_listened_on(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_request_is_read_alike_at_first_and_later() -> None:
         size="1234",
         sasl_username="alice",
         client_address="203.0.113.7",
+        client_port="51234",
         recipient_count="0",
     )
     for _ in range(3):
