@@ -234,7 +234,7 @@ def test_answers_thirty_an_hour_whatever_it_says(site: Site, settled: Settled) -
     began = int(time.time())
     strangers = [f"target{number}@victims.test" for number in range(MAX_REPLIES_AN_HOUR + 3)]
     for stranger in strangers:
-        send(site, box.address, stranger)
+        site.server.write(box.address, stranger)
     assert wait_for(lambda: len(site.server.messages(box.name)) == len(strangers), 60)
     settled("fred@outside.test")
     assert len(answered(site, "buy now")) == MAX_REPLIES_AN_HOUR
@@ -243,12 +243,12 @@ def test_answers_thirty_an_hour_whatever_it_says(site: Site, settled: Settled) -
     assert min(taken) >= began + 3600
     # Another text is not another hour.
     assert applied(site.put(reply_of(box, text="buy later")))
-    send(site, box.address, "target@victims.test")
+    site.server.write(box.address, "target@victims.test")
     settled("fritz@outside.test")
     assert not answered(site, "buy later")
     # An hour later.
     remembered(site, box, older=3600)
-    send(site, box.address, "later@victims.test")
+    site.server.write(box.address, "later@victims.test")
     assert site.server.outside.got("later@victims.test", "buy later")
 
 
@@ -258,13 +258,13 @@ def test_one_who_writes_often_and_machines_leave_answers_to_others(
     monkeypatch.setattr(replies, "MAX_REPLIES_AN_HOUR", 2)
     box = site.mailbox("often")
     assert applied(site.put(box, reply_of(box, text="I am away, gone.")))
-    send(site, box.address, "list@outside.test", List_Id="<club.outside.test>")
+    site.server.write(box.address, "list@outside.test", List_Id="<club.outside.test>")
     for number in range(3):
-        send(site, box.address, f"<>bounce{number}@outside.test")
-        send(site, box.address, "gina@outside.test")
-    send(site, box.address, "hans@outside.test")
+        site.server.write(box.address, f"<>bounce{number}@outside.test")
+        site.server.write(box.address, "gina@outside.test")
+    site.server.write(box.address, "hans@outside.test")
     assert site.server.outside.got("hans@outside.test", "gone")
-    send(site, box.address, "ines@outside.test")
+    site.server.write(box.address, "ines@outside.test")
     settled("franz@outside.test")
     assert answered(site, "gone") == {"gina@outside.test", "hans@outside.test"}
 
