@@ -257,7 +257,8 @@ def test_one_who_writes_often_and_machines_leave_answers_to_others(
 ) -> None:
     monkeypatch.setattr(replies, "MAX_REPLIES_AN_HOUR", 2)
     box = site.mailbox("often")
-    assert applied(site.put(box, reply_of(box, text="I am away, gone.")))
+    reply = reply_of(box, text="I am away, gone.")
+    assert applied(site.put(box, reply))
     site.server.write(box.address, "list@outside.test", List_Id="<club.outside.test>")
     for number in range(3):
         site.server.write(box.address, f"<>bounce{number}@outside.test")
@@ -267,6 +268,8 @@ def test_one_who_writes_often_and_machines_leave_answers_to_others(
     site.server.write(box.address, "ines@outside.test")
     settled("franz@outside.test")
     assert answered(site, "gone") == {"gina@outside.test", "hans@outside.test"}
+    # Its script is none that the server would write.
+    assert applied(site.delete(reply))
 
 
 def test_its_port_takes_null_senders_alone_and_opens_no_way_to_send(site: Site) -> None:
