@@ -97,7 +97,7 @@ def test_closed_or_half_closed_connection_is_nobodys(connection: Connection) -> 
     assert owner(port, connection.server_port) is None
 
 
-@pytest.mark.allow_hosts(["::ffff:127.0.0.1"])
+@pytest.mark.allow_hosts(["127.0.0.1", "::1", "::ffff:127.0.0.1"])
 @pytest.mark.usefixtures("both")
 def test_connection_by_ipv6_that_looks_like_ipv4_is_nobodys() -> None:
     try:
