@@ -24,7 +24,7 @@ JA = (
     "承認",
     "受け付けました",
 )
-EN = ("You have ordered", "Asked", "1 order granted.", "Granted", "We have received")
+EN = ("You have ordered", "Asked", "1 order granted.", "Granted", "We have your message")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,8 @@ def test_ordered_room_is_granted_and_kept_by_the_server(
     # The limit rises by propagation, and the customer sees both.
     page.reload()
     expect(order).to_contain_text(granted)
-    expect(order).to_contain_text("10 MB → 20 MB")
+    was = before // 1024
+    expect(order).to_contain_text(f"{was} MB → {was + 10} MB")
     assert limit_of(panel, name) == before
     panel.make_due()
     panel.manage("apply_changes")

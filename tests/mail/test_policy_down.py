@@ -66,14 +66,14 @@ def test_mail_is_kept_while_nobody_can_say_who_hands_over_its_answer(site: Site)
 
     site.server.kill("policy")
     try:
-        write("friend@outside.test")
+        write("asks@outside.test")
         assert wait_for(lambda: len(site.server.messages(fixed.name)) == 1, 60)
     finally:
         site.server.start("policy")
     assert "Auto-replies are out of service" in site.server.logs()
     write("other@outside.test")
     assert site.server.outside.got("other@outside.test", "I am away.")
-    assert not any("friend@outside.test" in to for _, to, _ in site.server.outside.taken)
+    assert not any("asks@outside.test" in to for _, to, _ in site.server.outside.taken)
 
 
 def test_dead_daemon_opens_nothing_and_mail_comes_in(site: Site) -> None:
