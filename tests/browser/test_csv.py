@@ -82,7 +82,9 @@ def test_from_the_export_to_the_new_rows(panel: Product, visit: Visit) -> None:
 def test_import_goes_on_after_its_worker_was_killed(panel: Product, visit: Visit) -> None:
     plain = visit(panel.url, "en", java_script_enabled=False)
     plain.log_in("sakura", panel.logins["sakura"])
-    text = "Address,Forward to\n" + "".join(f"many{n:04},x{n}@outside.example\n" for n in range(MANY))
+    text = "Address,Forward to\n" + "".join(
+        f"many{n:04},x{n}@outside.example\n" for n in range(MANY)
+    )
     send(plain, "forwards", text.encode())
     plain.page.click("button[name=confirm]")
     done = "SELECT count(*) FROM bulk_importrow WHERE done AND subject LIKE 'many%'"
