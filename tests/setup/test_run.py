@@ -30,10 +30,10 @@ from tests.servers import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = "PLUSMAIL is ready."
-READY_SECONDS = 150
+READY_SECONDS = 330
 END_SECONDS = 60
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Postfix's master starts only as root")
 
