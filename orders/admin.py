@@ -15,11 +15,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from accounts.admin import AddressSearch, DoorForm, OpeningAdmin, OpeningForm, ReadOnly
+from accounts.models import MEGABYTE
 from orders import billing
 from orders.models import Inquiry, Option, OptionKind, Order
 from orders.models.orders import LONGEST_REASON, ordered_account
-
-MB = 2**20
 
 
 class OptionForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -40,14 +39,14 @@ class OptionForm(forms.ModelForm):  # type: ignore[type-arg]
         """Show an option that is there in the same unit."""
         super().__init__(*args, **kwargs)
         if self.instance.pk and self.instance.of_an_account:
-            self.initial["amount"] = self.instance.amount // MB
+            self.initial["amount"] = self.instance.amount // MEGABYTE
 
     def clean(self) -> dict[str, Any]:
         """Return the amount in bytes, of what has bytes."""
         data = super().clean() or {}
         if "amount" in data and "kind" in data and OptionKind(data["kind"]).of_an_account:
             same = not {"amount", "kind"} & set(self.changed_data)
-            data["amount"] = self.instance.amount if same else data["amount"] * MB
+            data["amount"] = self.instance.amount if same else data["amount"] * MEGABYTE
         return data
 
 

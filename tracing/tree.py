@@ -237,9 +237,13 @@ def _mark_working(own: Iterable[Node]) -> None:
     """Note where a new forward stands before a mailbox that has its address already."""
     new = [node for node in own if node.end == End.FORWARD and node.progress.creating]
     accounts = accounts_by_address([node.address for node in new]) if new else {}
+    by_server: dict[int, list[str]] = {}
+    for box in accounts.values():
+        by_server.setdefault(box.server_id, []).append(box.key)
+    known = {at: progress_of(at, keys) for at, keys in by_server.items()}
     for node in new:
         account = accounts.get(node.address)
-        if account and not progress_of(account.server_id, [account.key])[account.key].creating:
+        if account and not known[account.server_id][account.key].creating:
             node.works, node.live = True, [str(node)]
 
 

@@ -247,10 +247,13 @@ class Domain(models.Model):
         """
         with transaction.atomic():
             one_at_a_time()
-            was = self.account_limit
-            self.refresh_from_db(fields=["extra_accounts"])
-            self.add_accounts(count - self.extra_accounts)
-            limits = {"accounts": [was, self.account_limit]}
+            # Not of this object, which a form may have changed already.
+            found = Domain.objects.select_related("plan").filter(pk=self.pk).first()
+            if found is None:
+                raise ValidationError(_("This domain no longer exists."), code="gone")
+            was = found.account_limit
+            found.add_accounts(count - found.extra_accounts)
+            limits = {"accounts": [was, found.account_limit]}
             Entry.objects.note(
                 "domain.limit", subject=self.name, domain=self.name, values=limits, by=by
             )

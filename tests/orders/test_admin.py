@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import translation
 
 from accounts.models import MEGABYTE, Account, Customer, Domain
+from history.models import Entry
 from orders import billing
 from orders.models import Option, Order, OrderState
 from tests import factories
@@ -132,6 +133,8 @@ def test_operator_takes_accounts_away_again(cast: Cast, operator: Client) -> Non
     form = {"plan": cast.plan.pk, "extra_accounts": "1", "initial-extra_accounts": "3"}
     operator.post(page, form)
     assert Domain.objects.get(pk=cast.com.pk).account_limit == 11
+    told = Entry.objects.get(domain="example.com", area="domain", what="limit")
+    assert told.values == {"accounts": [13, 11]}
 
 
 # The yearly list.

@@ -9,6 +9,7 @@ import pytest
 from django.utils import translation
 from django.utils.formats import date_format
 from django.utils.timezone import localtime, now
+from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import Account
 from forwarding import removal
@@ -138,6 +139,20 @@ def test_new_forward_takes_nothing_from_a_mailbox_that_works(cast: Cast, tanaka:
     assert diagnose(cast.com, TANAKA).tree.root.live == [TANAKA]
     factories.settle()
     assert verdict(cast, "info@example.com") == Code.QUIET
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_new_forwards_before_mailboxes_cost_no_query_each(
+    cast: Cast, django_assert_max_num_queries: DjangoAssertNumQueries, number: int
+) -> None:
+    boxes = [factories.make_account(cast.com, f"box{n}").address for n in range(number)]
+    factories.make_list(cast.com, "club", *boxes)
+    factories.settle()
+    for address in boxes:
+        factories.make_forward(cast.com, address.partition("@")[0], address, "x@outside.test")
+    with django_assert_max_num_queries(20):
+        tree = diagnose(cast.com, "club@example.com").tree
+    assert sum(place.works for place in tree.places) == number
 
 
 def test_dead_end_is_said_before_it_is_on_the_server(cast: Cast) -> None:
